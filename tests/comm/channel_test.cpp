@@ -1,0 +1,48 @@
+#include "comm/channel.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace penstock::comm {
+namespace {
+
+TEST(Channel, KeepsTheOrder) {
+  Channel<int> channel(3);
+  std::jthread sender([&] {
+    for (int i = 0; i < 10000; ++i) channel.send(i);
+  });
+  for (int i = 0; i < 10000; ++i) ASSERT_EQ(channel.receive(), i);
+}
+
+TEST(Channel, NeverHoldsMoreThanItsCapacity) {
+  Channel<int> channel(2);
+  std::atomic<int> sent = 0;
+  std::jthread sender([&] {
+    for (int i = 0; i < 1000; ++i) {
+      channel.send(i);
+      ++sent;
+    }
+  });
+  for (int received = 1; received <= 1000; ++received) {
+    channel.receive();
+    ASSERT_LE(sent.load(), received + 2);
+  }
+}
+
+TEST(Channel, CloseWakesAWaitingReceiver) {
+  Channel<int> channel(1);
+  std::jthread closer([&] { channel.close(); });
+  EXPECT_THROW(channel.receive(), Closed);
+}
+
+TEST(Channel, CloseWakesAWaitingSender) {
+  Channel<int> channel(1);
+  channel.send(0);
+  std::jthread closer([&] { channel.close(); });
+  EXPECT_THROW(channel.send(1), Closed);
+}
+
+}  // namespace
+}  // namespace penstock::comm
