@@ -1,0 +1,170 @@
+#include "config/check.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace penstock::config {
+namespace {
+
+// 256 bytes and the mark between documents.
+constexpr std::int64_t smallest_own_vocabulary = 257;
+
+void check_set(const ModelConfig& model) {
+  const std::pair<const char*, std::int64_t> numbers[] = {
+      {"layers", model.layers}, {"width", model.width}, {"heads", model.heads},
+      {"ff", model.ff},         {"vocab", model.vocab}, {"seq", model.seq}};
+  for (const auto& [key, value] : numbers) {
+    if (value == 0) {
+      throw user_error("config", "model.{} is not given; set model.preset or model.{}", key, key);
+    }
+  }
+}
+
+void check_model(const ModelConfig& model) {
+  check_set(model);
+  if (model.width % model.heads != 0) {
+    throw user_error("config",
+                     "model.width = {} is not a multiple of model.heads = {}; set model.width = {}",
+                     model.width, model.heads, (model.width / model.heads + 1) * model.heads);
+  }
+  if (model.width / model.heads % 2 != 0) {
+    throw user_error("config",
+                     "a head's width is model.width / model.heads = {} / {} = {}, but rotary "
+                     "embedding needs an even one; change model.width or model.heads",
+                     model.width, model.heads, model.width / model.heads);
+  }
+  if (model.heads % model.kv_heads != 0) {
+    throw user_error("config",
+                     "model.heads = {} is not a multiple of model.kv_heads = {}; set "
+                     "model.kv_heads to a divisor of {}",
+                     model.heads, model.kv_heads, model.heads);
+  }
+}
+
+void check_tokenizer(const Config& config) {
+  const std::string& tokenizer = config.data.tokenizer;
+  if (tokenizer.empty()) {
+    throw user_error("config",
+                     "data.tokenizer is empty; set it to \"bytes\", \"bpe\" or a tokenizer's file");
+  }
+  const bool own = tokenizer == "bytes" || tokenizer == "bpe";
+  if (own && config.model.vocab < smallest_own_vocabulary) {
+    throw user_error("config",
+                     "data.tokenizer = \"{}\" has at least {} tokens (256 bytes and the document "
+                     "mark), but model.vocab = {}; set model.vocab = {} or more",
+                     tokenizer, smallest_own_vocabulary, config.model.vocab,
+                     smallest_own_vocabulary);
+  }
+}
+
+void check_partition(const Config& config) {
+  const IntegerList& partition = config.pipeline.partition;
+  if (partition.empty()) return;
+  const std::string shown = to_toml(Value(partition));
+  if (static_cast<std::int64_t>(partition.size()) != config.pipeline.stages) {
+    throw user_error("config",
+                     "pipeline.partition = {} is for {} stages, but pipeline.stages = {}; give one "
+                     "number per stage",
+                     shown, partition.size(), config.pipeline.stages);
+  }
+  const std::int64_t sum = std::accumulate(partition.begin(), partition.end(), std::int64_t{0});
+  if (sum != config.units()) {
+    throw user_error("config",
+                     "pipeline.partition = {} distributes {} units, but {} layers have {} "
+                     "(embedding, attention and MLP of each layer, head); make it sum to {}",
+                     shown, sum, config.model.layers, config.units(), config.units());
+  }
+}
+
+void check_pipeline(const Config& config, const Catalogue& catalogue) {
+  const PipelineConfig& pipeline = config.pipeline;
+  const ScheduleSpec* schedule = find_schedule(catalogue, pipeline.schedule);
+  const bool needs_full = schedule != nullptr && schedule->needs_micro_batch_per_stage;
+  if (needs_full && pipeline.micro_batches < pipeline.stages) {
+    throw user_error("config",
+                     "schedule '{}' needs pipeline.micro_batches >= pipeline.stages, but they are "
+                     "{} and {}; set pipeline.micro_batches = {} or more",
+                     pipeline.schedule, pipeline.micro_batches, pipeline.stages, pipeline.stages);
+  }
+  if (pipeline.stages > config.units()) {
+    throw user_error("config",
+                     "pipeline.stages = {}, but {} layers have only {} units to distribute "
+                     "(embedding, attention and MLP of each layer, head); set pipeline.stages = {} "
+                     "or fewer",
+                     pipeline.stages, config.model.layers, config.units(), config.units());
+  }
+  check_partition(config);
+}
+
+void check_fallback(const Config& config, const Catalogue& catalogue) {
+  if (!config.fallback) return;
+  const ComponentSpec* spec = find_component(catalogue.optimizers, config.fallback->name);
+  if (spec != nullptr && spec->takes_matrices_only) {
+    throw user_error(
+        "config",
+        "optimizer.fallback.name = \"{}\" takes matrices only, but the fallback is for "
+        "all other parameters; name an optimizer that takes every parameter",
+        config.fallback->name);
+  }
+}
+
+void check_length(const Config& config) {
+  const TrainConfig& train = config.train;
+  if (!train.steps && !train.tokens) {
+    throw user_error("config",
+                     "the length of the run is not given; set train.steps or train.tokens");
+  }
+  if (train.steps && train.tokens) {
+    throw user_error("config",
+                     "train.steps = {} and train.tokens = {} are both given; remove one of them",
+                     *train.steps, *train.tokens);
+  }
+  const std::int64_t per_update = config.tokens_per_update();
+  if (train.tokens && config.updates() < 1) {
+    throw user_error("config",
+                     "train.tokens = {} is less than one update of micro_batches * micro_batch * "
+                     "seq = {} * {} * {} = {} tokens; set train.tokens = {} or more",
+                     *train.tokens, config.pipeline.micro_batches, config.pipeline.micro_batch,
+                     config.model.seq, per_update, per_update);
+  }
+  if (config.updates() > std::numeric_limits<std::int64_t>::max() / per_update) {
+    throw user_error("config",
+                     "train.steps = {} updates of {} tokens are more tokens than can be counted; "
+                     "set a smaller train.steps",
+                     config.updates(), per_update);
+  }
+}
+
+void check_train(const Config& config) {
+  check_length(config);
+  const std::int64_t updates = config.updates();
+  if (updates > 0 && config.train.warmup > updates) {
+    throw user_error(
+        "config",
+        "train.warmup = {} is longer than the run of {} updates; set train.warmup = {} "
+        "or less",
+        config.train.warmup, updates, updates);
+  }
+  if (updates > 0 && config.data.train.empty()) {
+    throw user_error("config",
+                     "there is nothing to train on; set data.train to text files, folders or token "
+                     "shards");
+  }
+}
+
+}  // namespace
+
+void check(const Config& config, const Catalogue& catalogue) {
+  check_model(config.model);
+  check_tokenizer(config);
+  check_pipeline(config, catalogue);
+  check_fallback(config, catalogue);
+  check_train(config);
+}
+
+}  // namespace penstock::config

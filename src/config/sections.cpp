@@ -1,0 +1,239 @@
+#include "config/sections.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "config/presets.h"
+
+namespace penstock::config {
+namespace {
+
+// Bounds that no run reaches, so that products of them stay within 63 bits.
+constexpr double many = 1e6;
+constexpr double very_many = 1e12;
+
+const char* const from_preset = "from the preset";
+
+template <class Spec>
+std::vector<std::string> names_of(const std::vector<Spec>& specs) {
+  std::vector<std::string> names;
+  for (const Spec& spec : specs) names.push_back(spec.name);
+  return names;
+}
+
+template <class Section>
+SectionView view_struct(std::string_view name, Section& section, OptionTable<Section> table) {
+  SectionView view;
+  view.name = name;
+  view.options = table.specs();
+  view.set = [&section, table](std::string_view key, const Value& value) {
+    table.set(section, key, value);
+  };
+  view.get = [&section, table](std::string_view key) { return table.get(section, key); };
+  return view;
+}
+
+SectionView view_model(ModelConfig& model) {
+  SectionView view = view_struct("model", model, model_options());
+  const ModelConfig* preset = find_preset(model.preset);
+  if (preset == nullptr) return view;
+  for (OptionSpec& spec : view.options) {
+    if (spec.key != "preset") spec.default_value = model_options().get(*preset, spec.key);
+  }
+  return view;
+}
+
+OptionSpec name_option(const std::vector<ComponentSpec>& known, std::string help) {
+  OptionSpec spec = declare(OptionType::choice, "name", std::move(help));
+  spec.choices = names_of(known);
+  if (!known.empty()) spec.default_value = known.front().name;
+  return spec;
+}
+
+/// Options as far as the values tell: for a component that the catalogue lacks.
+std::vector<OptionSpec> guessed_options(const ComponentConfig& component) {
+  std::vector<OptionSpec> options;
+  for (const auto& [key, value] : component.options) {
+    options.push_back(declare(OptionType::text, key, ""));
+  }
+  return options;
+}
+
+SectionView view_component(std::string_view name, std::string_view role, ComponentConfig& component,
+                           const std::vector<ComponentSpec>& known) {
+  SectionView view;
+  view.name = name;
+  view.owner = fmt::format("{} '{}'", role, component.name);
+  view.options = {name_option(known, fmt::format("which {} to use", role))};
+  const ComponentSpec* spec = find_component(known, component.name);
+  const std::vector<OptionSpec> own = spec ? spec->options : guessed_options(component);
+  view.options.insert(view.options.end(), own.begin(), own.end());
+  view.set = [&component](std::string_view key, const Value& value) {
+    if (key == "name") {
+      component.name = std::get<std::string>(value);
+    } else {
+      component.options.insert_or_assign(std::string(key), value);
+    }
+  };
+  view.get = [&component](std::string_view key) -> std::optional<Value> {
+    if (key == "name") return Value(component.name);
+    const auto found = component.options.find(std::string(key));
+    return found == component.options.end() ? std::nullopt : std::optional<Value>(found->second);
+  };
+  return view;
+}
+
+SectionView view_fallback(Config& config, const Catalogue& catalogue) {
+  if (!config.fallback) throw std::logic_error("this configuration has no [optimizer.fallback]");
+  SectionView view =
+      view_component("optimizer.fallback", "optimizer", *config.fallback, catalogue.optimizers);
+  for (OptionSpec& spec : view.options) {
+    for (const std::string& key : inherited_options()) {
+      const auto found = config.optimizer.options.find(key);
+      if (spec.key == key && found != config.optimizer.options.end()) {
+        spec.default_value = found->second;
+      }
+    }
+  }
+  return view;
+}
+
+}  // namespace
+
+OptionTable<ModelConfig> model_options() {
+  std::vector<std::string> names = {""};
+  for (const ModelConfig& preset : presets()) names.push_back(preset.preset);
+  const Range size = Range::between(1, many);
+  OptionTable<ModelConfig> table;
+  table
+      .choice("preset", &ModelConfig::preset, "", names,
+              "a model's name; the other keys override its numbers")
+      .derived_integer("layers", &ModelConfig::layers, from_preset, size, "decoder layers")
+      .derived_integer("width", &ModelConfig::width, from_preset, size,
+                       "width of the residual stream")
+      .derived_integer("heads", &ModelConfig::heads, from_preset, size,
+                       "query heads; width / heads is the width of one")
+      .derived_integer("kv_heads", &ModelConfig::kv_heads, "from the preset, else heads", size,
+                       "key and value heads; heads is a multiple of it")
+      .derived_integer("ff", &ModelConfig::ff, from_preset, size, "inner width of the MLP")
+      .derived_integer("vocab", &ModelConfig::vocab, from_preset, Range::between(1, 1e9),
+                       "size of the vocabulary")
+      .derived_integer("seq", &ModelConfig::seq, from_preset, size, "tokens of a sequence")
+      .flag("tied", &ModelConfig::tied, false, "the head reuses the embedding matrix")
+      .real("norm_eps", &ModelConfig::norm_eps, 1e-5, Range::above(0),
+            "added to the mean square in RMSNorm")
+      .real("rope_base", &ModelConfig::rope_base, 10000.0, Range::above(0),
+            "base of the rotary embedding's wavelengths");
+  return table;
+}
+
+OptionTable<DataConfig> data_options() {
+  OptionTable<DataConfig> table;
+  table
+      .text_list("train", &DataConfig::train,
+                 "training text or token shards: files, folders or globs")
+      .text_list("val", &DataConfig::val, "validation data; without it a part of train is held out")
+      .text("tokenizer", &DataConfig::tokenizer, "bytes",
+            "\"bytes\", \"bpe\" (trained on train with model.vocab entries) or a tokenizer's file")
+      .real("val_fraction", &DataConfig::val_fraction, 0.01, Range::below(0, 1),
+            "part of train held out for validation where val is empty")
+      .text("separator", &DataConfig::separator, "",
+            "text between two documents of a file; empty: each file is one document")
+      .text("cache", &DataConfig::cache, "",
+            "folder for token shards; empty: chosen by the program");
+  return table;
+}
+
+OptionTable<PipelineConfig> pipeline_options(const Catalogue& catalogue) {
+  std::vector<std::string> schedules = names_of(catalogue.schedules);
+  // A catalogue without schedules serves for printing, where nothing is chosen.
+  if (schedules.empty()) schedules.emplace_back();
+  const std::string first = schedules.front();
+  OptionTable<PipelineConfig> table;
+  table.integer("stages", &PipelineConfig::stages, 1, Range::between(1, many), "pipeline stages")
+      .choice("schedule", &PipelineConfig::schedule, first, schedules,
+              "order of the work and the weights it sees")
+      .integer("micro_batches", &PipelineConfig::micro_batches, 1, Range::between(1, many),
+               "micro-batches of a batch, that is of an update")
+      .integer("micro_batch", &PipelineConfig::micro_batch, 1, Range::between(1, many),
+               "sequences of a micro-batch")
+      .integer_list("partition", &PipelineConfig::partition, "auto", Range::between(1, many),
+                    "units of each stage, such as [5, 13]; auto balances their cost");
+  return table;
+}
+
+OptionTable<TrainConfig> train_options() {
+  OptionTable<TrainConfig> table;
+  table
+      .integer("steps", &TrainConfig::steps, Range::between(0, very_many),
+               "updates; 0 writes the initial weights; either steps or tokens")
+      .integer("tokens", &TrainConfig::tokens, Range::at_least(1),
+               "tokens to train on, rounded down to whole updates; either steps or tokens")
+      .integer("warmup", &TrainConfig::warmup, 0, Range::between(0, very_many),
+               "updates over which the learning rate rises to its peak")
+      .real("final_lr", &TrainConfig::final_lr, 0.1, Range::between(0, 1),
+            "learning rate at the end of the cosine, as a fraction of the peak")
+      .real("clip", &TrainConfig::clip, 1.0, Range::at_least(0),
+            "limit of the global gradient norm; 0 is off")
+      .choice("precision", &TrainConfig::precision, Precision::fp32,
+              {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},
+              "of the computation; weights and optimizer state are always fp32")
+      .integer("seed", &TrainConfig::seed, 0, Range::at_least(0),
+               "of the initial weights and of the order of the data")
+      .integer("threads", &TrainConfig::threads, 0, Range::between(0, many),
+               "threads of each stage; 0 is cores / stages")
+      .integer("eval_every", &TrainConfig::eval_every, 0, Range::between(0, very_many),
+               "updates between two evaluations; 0 evaluates at the end only")
+      .integer("eval_sequences", &TrainConfig::eval_sequences, 64, Range::between(0, very_many),
+               "sequences of the validation set in an evaluation; 0 is all");
+  return table;
+}
+
+OptionTable<OutputConfig> output_options() {
+  OptionTable<OutputConfig> table;
+  table
+      .derived_text("dir", &OutputConfig::dir, "runs/<name of the configuration>", "the run folder")
+      .text("sample", &OutputConfig::sample, "",
+            "prompt of the text printed at the end; empty prints none")
+      .integer("sample_tokens", &OutputConfig::sample_tokens, 200, Range::between(1, many),
+               "tokens of that text");
+  return table;
+}
+
+const OptionSpec* SectionView::find(std::string_view key) const {
+  for (const OptionSpec& spec : options) {
+    if (spec.key == key) return &spec;
+  }
+  return nullptr;
+}
+
+const std::vector<std::string>& section_names() {
+  static const std::vector<std::string> names = {
+      "model",      "data",  "pipeline", "optimizer", "optimizer.fallback",
+      "correction", "train", "output"};
+  return names;
+}
+
+const std::vector<std::string>& inherited_options() {
+  static const std::vector<std::string> keys = {"lr", "weight_decay"};
+  return keys;
+}
+
+SectionView view_section(std::string_view name, Config& config, const Catalogue& catalogue) {
+  if (name == "model") return view_model(config.model);
+  if (name == "data") return view_struct(name, config.data, data_options());
+  if (name == "pipeline") return view_struct(name, config.pipeline, pipeline_options(catalogue));
+  if (name == "optimizer") {
+    return view_component(name, "optimizer", config.optimizer, catalogue.optimizers);
+  }
+  if (name == "optimizer.fallback") return view_fallback(config, catalogue);
+  if (name == "correction") {
+    return view_component(name, "correction", config.correction, catalogue.corrections);
+  }
+  if (name == "train") return view_struct(name, config.train, train_options());
+  if (name == "output") return view_struct(name, config.output, output_options());
+  throw std::logic_error("no section is called '" + std::string(name) + "'");
+}
+
+}  // namespace penstock::config

@@ -1,0 +1,155 @@
+#include "config/check.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "example_catalogue.h"
+
+namespace penstock::config {
+namespace {
+
+/// Four layers, that is ten units; 4 * 2 * 16 = 128 tokens per update.
+constexpr const char* base = R"(
+[model]
+layers = 4
+width = 64
+heads = 4
+kv_heads = 2
+ff = 128
+vocab = 300
+seq = 16
+[data]
+train = "a.txt"
+[pipeline]
+stages = 2
+schedule = "2bw"
+micro_batches = 4
+micro_batch = 2
+[train]
+)";
+
+std::string check_of(const std::vector<std::string>& overrides) {
+  try {
+    (void)parse(base, "run.toml", overrides, example_catalogue());
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "fine";
+}
+
+/// With a length, so that only the rule in question is broken.
+std::string check_run(std::vector<std::string> overrides) {
+  overrides.emplace_back("train.steps=10");
+  return check_of(overrides);
+}
+
+TEST(Check, BaseIsFine) { EXPECT_EQ(check_run({}), "fine"); }
+
+TEST(Check, Heads) {
+  EXPECT_EQ(check_run({"model.width=66"}),
+            "[config] model.width = 66 is not a multiple of model.heads = 4; set model.width = 68");
+  EXPECT_EQ(check_run({"model.width=60"}),
+            "[config] a head's width is model.width / model.heads = 60 / 4 = 15, but rotary "
+            "embedding needs an even one; change model.width or model.heads");
+  EXPECT_EQ(check_run({"model.kv_heads=3"}),
+            "[config] model.heads = 4 is not a multiple of model.kv_heads = 3; set model.kv_heads "
+            "to a divisor of 4");
+}
+
+TEST(Check, Tokenizer) {
+  EXPECT_EQ(check_run({"model.vocab=257"}), "fine");
+  EXPECT_EQ(check_run({"model.vocab=256"}),
+            "[config] data.tokenizer = \"bytes\" has at least 257 tokens (256 bytes and the "
+            "document mark), but model.vocab = 256; set model.vocab = 257 or more");
+  EXPECT_EQ(check_run({"model.vocab=100", "data.tokenizer=bpe"}),
+            "[config] data.tokenizer = \"bpe\" has at least 257 tokens (256 bytes and the "
+            "document mark), but model.vocab = 100; set model.vocab = 257 or more");
+  EXPECT_EQ(check_run({"model.vocab=100", "data.tokenizer=own.json"}), "fine");
+  EXPECT_EQ(check_run({"data.tokenizer="}),
+            "[config] data.tokenizer is empty; set it to \"bytes\", \"bpe\" or a tokenizer's file");
+}
+
+TEST(Check, MicroBatchesCoverTheStages) {
+  EXPECT_EQ(check_run({"pipeline.micro_batches=2"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.micro_batches=1"}),
+            "[config] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they are "
+            "1 and 2; set pipeline.micro_batches = 2 or more");
+  EXPECT_EQ(check_run({"pipeline.micro_batches=1", "pipeline.schedule=gpipe"}), "fine");
+}
+
+TEST(Check, StagesHaveUnits) {
+  EXPECT_EQ(check_run({"pipeline.stages=10", "pipeline.micro_batches=16"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.stages=11", "pipeline.micro_batches=16"}),
+            "[config] pipeline.stages = 11, but 4 layers have only 10 units to distribute "
+            "(embedding, attention and MLP of each layer, head); set pipeline.stages = 10 or "
+            "fewer");
+}
+
+TEST(Check, Partition) {
+  EXPECT_EQ(check_run({"pipeline.partition=[3,7]"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.partition=auto"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.partition=[3,3,4]"}),
+            "[config] pipeline.partition = [3, 3, 4] is for 3 stages, but pipeline.stages = 2; "
+            "give one number per stage");
+  EXPECT_EQ(check_run({"pipeline.partition=[3,3]"}),
+            "[config] pipeline.partition = [3, 3] distributes 6 units, but 4 layers have 10 "
+            "(embedding, attention and MLP of each layer, head); make it sum to 10");
+  EXPECT_EQ(check_run({"pipeline.partition=[0,10]"}),
+            "[config] pipeline.partition = [0, 10] (--set) is out of range; give \"auto\" or a "
+            "list of whole numbers in [1, 1000000]");
+}
+
+TEST(Check, FallbackTakesEverything) {
+  EXPECT_EQ(check_run({"optimizer.name=muon", "optimizer.fallback.name=muon"}),
+            "[config] optimizer.fallback.name = \"muon\" takes matrices only, but the fallback is "
+            "for all other parameters; name an optimizer that takes every parameter");
+}
+
+TEST(Check, Length) {
+  EXPECT_EQ(check_of({}),
+            "[config] the length of the run is not given; set train.steps or train.tokens");
+  EXPECT_EQ(check_of({"train.steps=10", "train.tokens=1000"}),
+            "[config] train.steps = 10 and train.tokens = 1000 are both given; remove one of them");
+  EXPECT_EQ(check_of({"train.tokens=128"}), "fine");
+  EXPECT_EQ(check_of({"train.tokens=127"}),
+            "[config] train.tokens = 127 is less than one update of micro_batches * micro_batch * "
+            "seq = 4 * 2 * 16 = 128 tokens; set train.tokens = 128 or more");
+  EXPECT_EQ(check_of({"train.steps=1000000000000", "model.seq=1000000",
+                      "pipeline.micro_batches=1000000"}),
+            "[config] train.steps = 1000000000000 updates of 2000000000000 tokens are more tokens "
+            "than can be counted; set a smaller train.steps");
+}
+
+TEST(Check, Warmup) {
+  EXPECT_EQ(check_run({"train.warmup=10"}), "fine");
+  EXPECT_EQ(check_run({"train.warmup=11"}),
+            "[config] train.warmup = 11 is longer than the run of 10 updates; set train.warmup = "
+            "10 or less");
+  EXPECT_EQ(check_of({"train.warmup=2", "train.tokens=128"}),
+            "[config] train.warmup = 2 is longer than the run of 1 updates; set train.warmup = 1 "
+            "or less");
+}
+
+TEST(Check, Data) {
+  EXPECT_EQ(check_run({"data.train=[]"}),
+            "[config] there is nothing to train on; set data.train to text files, folders or "
+            "token shards");
+}
+
+TEST(Check, ShapeWithoutPreset) {
+  for (const std::string key : {"layers", "width", "heads", "ff", "vocab", "seq"}) {
+    std::string toml = base;
+    const auto at = toml.find(key + " = ");
+    toml.erase(at, toml.find('\n', at) - at);
+    try {
+      (void)parse(toml, "run.toml", {"train.steps=1"}, example_catalogue());
+      ADD_FAILURE() << key;
+    } catch (const UserError& error) {
+      EXPECT_EQ(error.what(),
+                "[config] model." + key + " is not given; set model.preset or model." + key);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace penstock::config
