@@ -1,0 +1,25 @@
+#include "kernels/embedding.h"
+#include "model/unit_op.h"
+
+namespace penstock::model {
+namespace {
+
+class EmbeddingOp final : public UnitOp {
+ public:
+  at::Tensor forward(const at::Tensor&, const MicroBatch& batch, const UnitTensors& weights,
+                     std::any*) const override {
+    return weights[0].index_select(0, batch.inputs);
+  }
+
+  at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const UnitTensors&,
+                      const std::any&, const UnitTensors& gradients) const override {
+    kernels::add_embedding_gradient(gradients[0], dy, batch.inputs);
+    return {};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<UnitOp> embedding_op() { return std::make_unique<EmbeddingOp>(); }
+
+}  // namespace penstock::model

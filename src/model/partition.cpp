@@ -1,0 +1,93 @@
+#include "model/partition.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace penstock::model {
+namespace {
+
+/// The best cut of the first units into some stages: compared by worst stage, then by squares.
+struct Cut {
+  double worst = std::numeric_limits<double>::infinity();
+  double squares = std::numeric_limits<double>::infinity();
+  std::size_t last_start = 0;
+
+  bool better_than(const Cut& other) const {
+    return worst < other.worst || (worst == other.worst && squares < other.squares);
+  }
+};
+
+}  // namespace
+
+std::vector<UnitRange> balanced_partition(const std::vector<double>& costs, int stages) {
+  const std::size_t n = costs.size();
+  const auto d = static_cast<std::size_t>(stages);
+  std::vector<double> sum(n + 1, 0.0);
+  for (std::size_t i = 0; i < n; ++i) sum[i + 1] = sum[i] + costs[i];
+
+  // best[k][i]: the first i units in k stages
+  std::vector<std::vector<Cut>> best(d + 1, std::vector<Cut>(n + 1));
+  best[0][0] = {0, 0, 0};
+  for (std::size_t k = 1; k <= d; ++k) {
+    for (std::size_t i = k; i <= n; ++i) {
+      for (std::size_t start = k - 1; start < i; ++start) {
+        const double cost = sum[i] - sum[start];
+        const Cut& before = best[k - 1][start];
+        const Cut cut{std::max(before.worst, cost), before.squares + cost * cost, start};
+        if (cut.better_than(best[k][i])) best[k][i] = cut;
+      }
+    }
+  }
+
+  std::vector<UnitRange> ranges(d);
+  std::size_t end = n;
+  for (std::size_t k = d; k > 0; --k) {
+    const std::size_t start = best[k][end].last_start;
+    ranges[k - 1] = {static_cast<std::int64_t>(start), static_cast<std::int64_t>(end)};
+    end = start;
+  }
+  return ranges;
+}
+
+std::vector<UnitRange> partition_from_counts(const std::vector<std::int64_t>& counts) {
+  std::vector<UnitRange> ranges;
+  std::int64_t first = 0;
+  for (const std::int64_t count : counts) {
+    ranges.push_back({first, first + count});
+    first += count;
+  }
+  return ranges;
+}
+
+std::vector<UnitRange> partition(const config::Config& config) {
+  if (!config.pipeline.partition.empty()) return partition_from_counts(config.pipeline.partition);
+  std::vector<double> costs;
+  for (const auto& unit : units(config.model)) costs.push_back(unit.cost);
+  return balanced_partition(costs, static_cast<int>(config.pipeline.stages));
+}
+
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages) {
+  double all = 0;
+  for (const auto& unit : chain) all += unit.cost;
+  std::string text;
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    double cost = 0;
+    std::int64_t parameters = 0;
+    for (auto u = stages[s].first; u < stages[s].last; ++u) {
+      const Unit& unit = chain[static_cast<std::size_t>(u)];
+      cost += unit.cost;
+      for (const auto& tensor : unit.tensors) parameters += tensor.count();
+    }
+    const auto first = describe(chain[static_cast<std::size_t>(stages[s].first)]);
+    const auto last = describe(chain[static_cast<std::size_t>(stages[s].last - 1)]);
+    text += fmt::format("  stage {}: {:>2} units, {:<26} {:>9.2f} M parameters, {:5.1f} % of the work\n",
+                        s, stages[s].last - stages[s].first,
+                        first == last ? first : fmt::format("{} .. {}", first, last),
+                        1e-6 * static_cast<double>(parameters), 100 * cost / all);
+  }
+  return text;
+}
+
+}  // namespace penstock::model

@@ -1,0 +1,34 @@
+#pragma once
+// Cutting the chain of units into stages.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/units.h"
+
+namespace penstock::model {
+
+/// Units [first, last) of the chain.
+struct UnitRange {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+
+  friend bool operator==(const UnitRange&, const UnitRange&) = default;
+};
+
+/// The cut into `stages` consecutive ranges, one unit or more each, whose most expensive stage is
+/// as cheap as possible; among those the one with the least sum of squared stage costs.
+/// Needs 1 <= stages <= costs.size(). Time O(stages * units^2).
+std::vector<UnitRange> balanced_partition(const std::vector<double>& costs, int stages);
+
+/// The cut with the given numbers of units, which must be positive and sum to all units.
+std::vector<UnitRange> partition_from_counts(const std::vector<std::int64_t>& counts);
+
+/// The partition that the configuration asks for.
+std::vector<UnitRange> partition(const config::Config& config);
+
+/// One line per stage for people: units, parameters, share of the cost.
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages);
+
+}  // namespace penstock::model

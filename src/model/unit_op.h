@@ -1,0 +1,49 @@
+#pragma once
+// The computation of one unit: functions of (input, weights), nothing remembered inside.
+
+#include <ATen/ATen.h>
+
+#include <any>
+#include <memory>
+
+#include "config/config.h"
+#include "kernels/rope.h"
+#include "model/units.h"
+#include "model/views.h"
+
+namespace penstock::model {
+
+/// The tokens of one micro-batch: B sequences of T tokens, flattened to N = B T.
+struct MicroBatch {
+  at::Tensor inputs;   // [N] int64
+  at::Tensor targets;  // [N] int64; undefined: the head returns logits instead of a loss
+  std::int64_t sequences = 1;
+  double gradient_scale = 1;  // dL/d(sum of token losses), 1 / (tokens of the batch)
+};
+
+/// A unit maps the residual stream x [N, C] to the next one. The embedding ignores x; the head
+/// returns the mean loss per token [1] in fp64, or logits [N, V].
+/// Weights and gradients are the unit's tensors in the order of its TensorSpecs; weights are in
+/// the compute type, gradients fp32 and added to. Immutable: any number of threads.
+class UnitOp {
+ public:
+  virtual ~UnitOp() = default;
+
+  /// Leaves in `saved` what backward() needs; with saved == nullptr nothing is kept.
+  virtual at::Tensor forward(const at::Tensor& x, const MicroBatch& batch,
+                             const UnitTensors& weights, std::any* saved) const = 0;
+
+  /// Returns dL/dx for dy = dL/dy (undefined for the embedding; the head ignores dy).
+  virtual at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch,
+                              const UnitTensors& weights, const std::any& saved,
+                              const UnitTensors& gradients) const = 0;
+};
+
+std::unique_ptr<UnitOp> embedding_op();
+std::unique_ptr<UnitOp> attention_op(const config::ModelConfig& model);
+std::unique_ptr<UnitOp> mlp_op(const config::ModelConfig& model);
+std::unique_ptr<UnitOp> head_op(const config::ModelConfig& model);
+
+std::unique_ptr<UnitOp> make_unit_op(UnitKind kind, const config::ModelConfig& model);
+
+}  // namespace penstock::model
