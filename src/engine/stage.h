@@ -1,0 +1,27 @@
+#pragma once
+// What the executor needs of a stage. The real one trains a part of the model; tests use fakes.
+
+#include "schedule/action.h"
+
+namespace penstock::engine {
+
+/// Payload: what travels between stages (activations forwards, gradients backwards). The first
+/// stage is given an empty forward payload, the last an empty backward one. All functions are
+/// called by the stage's own thread, in the order of its actions. Any exception ends the run.
+template <class Payload>
+class Stage {
+ public:
+  virtual ~Stage() = default;
+
+  /// Called once, on the stage's thread, before the first action.
+  virtual void start() {}
+
+  virtual Payload forward(const schedule::Action& action, Payload input) = 0;
+  virtual Payload backward(const schedule::Action& action, Payload gradient) = 0;
+  virtual void contribute(const schedule::Action& action) = 0;
+  virtual void await_reduction(const schedule::Action& action) = 0;
+  virtual void update(const schedule::Action& action) = 0;
+  virtual Payload evaluate(const schedule::Action& action, Payload input) = 0;
+};
+
+}  // namespace penstock::engine
