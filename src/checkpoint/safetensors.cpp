@@ -1,0 +1,127 @@
+#include "checkpoint/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+
+namespace penstock::checkpoint {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+static_assert(std::endian::native == std::endian::little, "the format is little endian");
+
+struct TypeName {
+  at::ScalarType type;
+  const char* name;
+};
+constexpr std::array type_names{TypeName{at::kFloat, "F32"}, TypeName{at::kDouble, "F64"},
+                                TypeName{at::kBFloat16, "BF16"}, TypeName{at::kLong, "I64"}};
+
+const char* name_of(at::ScalarType type) {
+  for (const auto& entry : type_names) {
+    if (entry.type == type) return entry.name;
+  }
+  throw std::logic_error("safetensors: this tensor type is not written");
+}
+
+UserError malformed(const std::filesystem::path& path, const std::string& problem) {
+  return user_error("weights", "'{}' is no readable safetensors file: {}; give a complete one",
+                    path.string(), problem);
+}
+
+at::ScalarType type_of(const std::string& name, const std::filesystem::path& path) {
+  for (const auto& entry : type_names) {
+    if (entry.name == name) return entry.type;
+  }
+  throw malformed(path, fmt::format("type '{}' is not one of F32, F64, BF16, I64", name));
+}
+
+std::string header_of(const SafetensorsFile& file) {
+  ordered_json header = ordered_json::object();
+  if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
+  std::size_t offset = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    const std::size_t end = offset + tensor.nbytes();
+    header[name] = {{"dtype", name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // tensors start aligned
+  return text;
+}
+
+at::Tensor read_tensor(const json& entry, std::string_view body,
+                       const std::filesystem::path& path) {
+  const auto type = type_of(entry.at("dtype").get<std::string>(), path);
+  const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
+  const auto range = entry.at("data_offsets").get<std::array<std::size_t, 2>>();
+  std::size_t bytes = c10::elementSize(type);
+  for (const std::int64_t size : shape) {
+    const auto limit = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(bytes + 1);
+    if (size < 0 || size > limit) throw malformed(path, "a shape is out of range");
+    bytes *= static_cast<std::size_t>(size);
+  }
+  if (range[0] > range[1] || range[1] > body.size() || range[1] - range[0] != bytes) {
+    throw malformed(path, fmt::format("bytes {} to {} of {} do not hold the stated shape", range[0],
+                                      range[1], body.size()));
+  }
+  at::Tensor tensor = at::empty(shape, type);
+  if (bytes > 0) std::memcpy(tensor.mutable_data_ptr(), body.data() + range[0], bytes);
+  return tensor;
+}
+
+}  // namespace
+
+void write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file) {
+  const std::string header = header_of(file);
+  const auto length = static_cast<std::uint64_t>(header.size());
+  AtomicFile out(path);
+  out.write(std::as_bytes(std::span(&length, 1)));
+  out.write(header);
+  for (const auto& [name, tensor] : file.tensors) {
+    const at::Tensor data = tensor.contiguous();
+    out.write({static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()});
+  }
+  out.commit();
+}
+
+SafetensorsFile read_safetensors(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
+  const std::string content(std::istreambuf_iterator<char>(in), {});
+  std::uint64_t length = 0;
+  if (content.size() < sizeof length) throw malformed(path, "it ends before its header");
+  std::memcpy(&length, content.data(), sizeof length);
+  if (length > content.size() - sizeof length) throw malformed(path, "it ends within its header");
+  const std::string_view all = content;
+  const auto body = all.substr(sizeof length + length);
+  SafetensorsFile file;
+  try {
+    const json header = json::parse(all.substr(sizeof length, length));
+    for (const auto& [name, entry] : header.items()) {
+      if (name == "__metadata__") {
+        file.metadata = entry.get<std::map<std::string, std::string>>();
+      } else {
+        file.tensors[name] = read_tensor(entry, body, path);
+      }
+    }
+  } catch (const json::exception& error) {
+    throw malformed(path, error.what());
+  }
+  return file;
+}
+
+}  // namespace penstock::checkpoint
