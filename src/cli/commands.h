@@ -1,0 +1,14 @@
+#pragma once
+// One function per command. Each adds its subcommand to `root`; the work happens in the
+// subcommand's callback, and errors leave it as exceptions that main() turns into exit codes.
+
+#include <CLI/CLI.hpp>
+
+namespace penstock::cli {
+
+void add_train_command(CLI::App& root);
+void add_tokenize_command(CLI::App& root);
+void add_generate_command(CLI::App& root);
+void add_version_command(CLI::App& root);
+
+}  // namespace penstock::cli

@@ -1,0 +1,47 @@
+// Entry point: commands in, exit codes out (0 done, 1 failed, 2 the user can mend it).
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/parse_error.h"
+
+namespace {
+
+constexpr int exit_failure = 1;
+constexpr int exit_user_error = 2;
+
+void add_commands(CLI::App& app) {
+  app.name("penstock");
+  app.description("Bubble-free, asynchronous pipeline-parallel LLM pretraining.");
+  app.footer("Example: penstock train examples/quickstart.toml");
+  app.require_subcommand(1);
+  penstock::cli::add_train_command(app);
+  penstock::cli::add_generate_command(app);
+  penstock::cli::add_tokenize_command(app);
+  penstock::cli::add_version_command(app);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app;
+  try {
+    add_commands(app);
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    fmt::print(stderr, "{}\n", penstock::cli::describe_parse_error(app, error, argc, argv));
+    return exit_user_error;
+  } catch (const penstock::UserError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return exit_user_error;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return exit_failure;
+  }
+}

@@ -1,0 +1,44 @@
+#pragma once
+// The folder that a run leaves behind.
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "config/config.h"
+#include "data/tokenizer.h"
+
+namespace penstock::train {
+
+/// config.toml (resolved), metrics.jsonl, model.safetensors, and tokenizer.json where there is one.
+struct RunFolder {
+  std::filesystem::path path;
+
+  std::filesystem::path config() const { return path / "config.toml"; }
+  std::filesystem::path metrics() const { return path / "metrics.jsonl"; }
+  std::filesystem::path weights() const { return path / "model.safetensors"; }
+  std::filesystem::path tokenizer() const { return path / "tokenizer.json"; }
+};
+
+/// Makes the folder for a new run and writes configuration and tokenizer into it. A run that is
+/// already there is not lost: its folder is renamed to the first free of PATH.1, PATH.2, ..., which
+/// is returned in `moved`.
+struct CreatedRun {
+  RunFolder folder;
+  std::optional<std::filesystem::path> moved;
+};
+CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer* tokenizer);
+
+/// What a finished run holds. Errors: UserError naming what is missing.
+struct LoadedRun {
+  config::Config config;
+  std::map<std::string, at::Tensor> weights;
+  std::shared_ptr<data::Tokenizer> tokenizer;
+};
+LoadedRun load_run(const std::filesystem::path& path);
+
+}  // namespace penstock::train

@@ -1,0 +1,164 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include <exception>
+#include <map>
+#include <string>
+#include <thread>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/weights_hash.h"
+#include "comm/batch_gate.h"
+#include "config/print.h"
+#include "engine/pipeline.h"
+#include "model/partition.h"
+#include "observe/curve.h"
+#include "observe/memory.h"
+#include "observe/metrics.h"
+#include "train/catalogue.h"
+#include "train/event_queue.h"
+#include "train/language_model.h"
+#include "train/run_data.h"
+#include "train/run_folder.h"
+#include "train/run_reporter.h"
+#include "train/stop_signals.h"
+
+namespace penstock::train {
+namespace {
+
+void print_settings(std::ostream& out, const config::Config& config, const RunData& data) {
+  fmt::print(out, "{}\n", config::table(config, catalogue()));
+  for (const auto& note : config.notes) fmt::print(out, "note: {}\n", note);
+  const auto& prepared = data.prepared();
+  fmt::print(out, "data: {:.2f} M tokens, vocabulary {}, unigram entropy {:.3f} nats per token{}\n",
+             1e-6 * static_cast<double>(prepared.tokens), prepared.vocabulary,
+             prepared.unigram_entropy, prepared.from_cache ? " (from the cache)" : "");
+  const double epochs = static_cast<double>(config.updates() * config.tokens_per_update()) /
+                        static_cast<double>(data.training_sequences() * config.model.seq);
+  fmt::print(out, "run: {} updates of {} tokens, {:.2f} epochs; validation on {} sequences\n",
+             config.updates(), config.tokens_per_update(), epochs, data.validation_sequences());
+  fmt::print(out, "model: {} parameters in {} stage{}, {} thread{} each\n",
+             model::parameter_count(config.model), config.pipeline.stages,
+             config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
+             engine::threads_per_stage(config) == 1 ? "" : "s");
+  fmt::print(out, "{}\n",
+             model::stage_map(model::units(config.model), model::partition(config)));
+  out.flush();
+}
+
+/// Shows how far tokenizing is: a line per stage of work, rewritten on a terminal.
+data::Progress show_preparation(const TrainOutput& output) {
+  return [&output, last = std::string(), percent = -1](std::string_view stage,
+                                                       double fraction) mutable {
+    const int now = static_cast<int>(100 * fraction);
+    if (stage == last && (!output.console.terminal || now == percent)) return;
+    if (output.console.terminal) {
+      fmt::print(output.text, "\rpreparing the data: {} {:3d} %\033[K", stage, now);
+    } else {
+      fmt::print(output.text, "preparing the data: {}\n", stage);
+    }
+    output.text.flush();
+    last = stage;
+    percent = now;
+  };
+}
+
+/// Runs the pipeline on its own threads and handles its events on this one.
+void run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate, EventQueue& events,
+                  RunReporter& reporter) {
+  std::exception_ptr engine_failure;
+  std::jthread engine_thread([&] {
+    try {
+      pipeline.run(gate);
+    } catch (...) {
+      engine_failure = std::current_exception();
+    }
+    events.end();
+  });
+  std::exception_ptr report_failure;
+  while (const auto event = events.pop()) {
+    if (report_failure) continue;  // only waiting for the stages to come to rest
+    try {
+      reporter.handle(*event);
+    } catch (...) {
+      report_failure = std::current_exception();
+      gate.request_stop();
+    }
+  }
+  engine_thread.join();
+  if (engine_failure) std::rethrow_exception(engine_failure);
+  if (report_failure) std::rethrow_exception(report_failure);
+}
+
+std::map<std::string, at::Tensor> by_name(const std::vector<engine::NamedTensor>& weights) {
+  std::map<std::string, at::Tensor> map;
+  for (const auto& [name, tensor] : weights) map.emplace(name, tensor);
+  return map;
+}
+
+void print_sample(std::ostream& out, const config::Config& config, const RunData& data,
+                  const std::map<std::string, at::Tensor>& weights) {
+  const auto tokenizer = data.prepared().tokenizer;
+  std::vector<std::uint32_t> prompt{data::Tokenizer::end_of_document};
+  tokenizer->encode(config.output.sample, prompt);
+  const auto ids = sample(LanguageModel(config.model, weights), config.model.seq, prompt,
+                          data::Tokenizer::end_of_document,
+                          {.tokens = config.output.sample_tokens});
+  fmt::print(out, "\nsample (prompt \"{}\"):\n{}\n", config.output.sample, tokenizer->decode(ids));
+}
+
+}  // namespace
+
+observe::RunSummary train(const config::Config& config, const TrainOutput& output) {
+  std::ostream& out = output.text;
+  const RunData data(config, show_preparation(output));
+  if (output.console.terminal) fmt::print(out, "\r\033[K");
+  if (!config.output.sample.empty() && !data.prepared().tokenizer) {
+    throw user_error("output", "output.sample = \"{}\" needs a tokenizer, but the shards come "
+                     "without one; set data.tokenizer to its file or output.sample to \"\"",
+                     config.output.sample);
+  }
+  print_settings(out, config, data);
+
+  EventQueue events;
+  engine::Pipeline pipeline({.config = &config,
+                             .make_source = data.source_factory(),
+                             .validation_micro_batches = data.validation_micro_batches(),
+                             .report = [&](const engine::Event& event) { events.push(event); }});
+  const auto [folder, moved] = create_run_folder(config, data.prepared().tokenizer.get());
+  if (moved) {
+    fmt::print(out, "note: {} held an earlier run, which is now {}\n", folder.path.string(),
+               moved->string());
+  }
+  observe::MetricsWriter metrics(folder.metrics());
+  observe::Progress progress(out, output.console, config.updates());
+  comm::BatchGate gate(config.updates());
+  RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress});
+  {
+    const StopSignals signals([&] { gate.request_stop(); });
+    run_pipeline(pipeline, gate, events, reporter);
+    progress.finish();
+
+    const auto weights = by_name(pipeline.weights());
+    checkpoint::write_safetensors(folder.weights(), {weights, {{"format", "pt"}}});
+    auto summary = reporter.summary();
+    summary.peak_rss_bytes = observe::peak_rss_bytes();
+    summary.weights_hash = checkpoint::weights_hash(weights);
+    summary.interrupted = summary.steps < config.updates();
+    summary.run_dir = folder.path.string();
+    if (!reporter.losses().empty()) {
+      fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
+    }
+    fmt::print(out, "\n{}", observe::to_text(summary));
+    if (!config.output.sample.empty() && !summary.interrupted) {
+      print_sample(out, config, data, weights);
+    }
+    out.flush();
+    return summary;
+  }
+}
+
+}  // namespace penstock::train
