@@ -27,9 +27,8 @@ AtomicFile::AtomicFile(std::filesystem::path target) : target_(std::move(target)
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ < 0) return;
-  ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!committed_) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -47,6 +46,7 @@ void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail("flush", temporary_);
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("close", temporary_);
   std::filesystem::rename(temporary_, target_);
+  committed_ = true;
 }
 
 void write_file_atomically(const std::filesystem::path& target, std::string_view text) {

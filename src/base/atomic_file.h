@@ -29,6 +29,7 @@ class AtomicFile {
   std::filesystem::path target_;
   std::filesystem::path temporary_;
   int descriptor_ = -1;
+  bool committed_ = false;
 };
 
 /// Writes `text` to `target` in one atomic step.

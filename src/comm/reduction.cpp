@@ -1,5 +1,7 @@
 #include "comm/reduction.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <stdexcept>
 
@@ -33,6 +35,11 @@ void Reduction::contribute(std::int64_t batch, Contribution contribution) {
   if (closed_) throw Closed();
   Round& round = round_of(batch);
   if (round.batch != batch) {
+    if (round.collected < stages_ && round.batch >= 0) {
+      throw std::logic_error(fmt::format(
+          "the reduction of batch {} is started, but {} of {} stages have not collected batch {}",
+          batch, stages_ - round.collected, stages_, round.batch));
+    }
     round = Round{};
     round.batch = batch;
     round.squares.assign(parameters_, 0.0);
@@ -67,6 +74,7 @@ BatchTotal Reduction::wait(std::int64_t batch) {
     return closed_ || (round.batch == batch && round.arrived == stages_);
   });
   if (closed_) throw Closed();
+  ++round.collected;
   return round.total;
 }
 

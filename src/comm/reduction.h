@@ -33,8 +33,10 @@ struct BatchTotal {
 /// All-reduce over `stages` participants in one process. Sums are formed in the order of the
 /// global parameter numbers, whatever the partition and the order of arrival, so the result is the
 /// same bits for any number of stages. The last to arrive does the work; nobody waits before
-/// wait(). Batches may overlap by one: batch b + 2 is contributed only after wait(b) returned on
-/// every stage. Memory of the spans must stay until wait(batch) returns. Thread-safe.
+/// wait(), which every stage calls once per batch. Batches may overlap by one: batch b + 2 may be
+/// contributed once wait(b) has returned on every stage, which every schedule that keeps at most
+/// two gradient buffers implies; otherwise contribute() throws std::logic_error.
+/// Memory of the spans must stay until wait(batch) returns. Thread-safe.
 class Reduction {
  public:
   /// `tied_parameter`: the number of the shared weight, if there is one.
@@ -52,6 +54,7 @@ class Reduction {
   struct Round {
     std::int64_t batch = -1;
     int arrived = 0;
+    int collected = 0;  // stages whose wait() has returned
     std::vector<double> squares;
     double loss = 0;
     std::span<float> tied_input;

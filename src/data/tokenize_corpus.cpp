@@ -26,46 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the files are made; they move to `out` together at the end.
-class Staging {
- public:
-  explicit Staging(fs::path out)
-      : out_(std::move(out)), folder_(out_ / fmt::format(".partial-{}", ::getpid())) {
-    fs::create_directories(folder_);
-  }
-  ~Staging() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-
-  const fs::path& folder() const { return folder_; }
-
-  /// Replaces the files of an earlier call. The summary goes first and comes last: a folder that
-  /// has one is complete.
-  void publish() const {
-    fs::remove(out_ / summary_file_name);
-    for (const fs::path& old : own_files(out_)) fs::remove(old);
-    for (const fs::path& made : own_files(folder_)) {
-      if (made.filename() != summary_file_name) fs::rename(made, out_ / made.filename());
-    }
-    fs::rename(folder_ / summary_file_name, out_ / summary_file_name);
-  }
-
- private:
-  static std::vector<fs::path> own_files(const fs::path& folder) {
-    std::vector<fs::path> files;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-      if (is_tokenized_folder_file(entry.path())) files.push_back(entry.path());
-    }
-    return files;
-  }
-
-  fs::path out_;
-  fs::path folder_;
-};
-
+/// What an interrupted call has left.
 bool is_leftover(const fs::path& path) { return path.filename().native().starts_with(".partial-"); }
 
 void require_usable_out(const TokenizeRequest& request) {
@@ -82,6 +43,50 @@ void require_usable_out(const TokenizeRequest& request) {
                      out.string());
   }
 }
+
+/// Where the files are made; they move to `out` together at the end.
+class Staging {
+ public:
+  explicit Staging(fs::path out)
+      : out_(std::move(out)), folder_(out_ / fmt::format(".partial-{}", ::getpid())) {
+    fs::create_directories(folder_);
+  }
+  ~Staging() {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  const fs::path& folder() const { return folder_; }
+
+  /// Replaces the files of earlier calls. The summary goes first and comes last: a folder that
+  /// has one is complete.
+  void publish() const {
+    fs::remove(out_ / summary_file_name);
+    for (const fs::path& old : own_files(out_)) {
+      if (old != folder_) fs::remove_all(old);
+    }
+    for (const fs::path& made : own_files(folder_)) {
+      if (made.filename() != summary_file_name) fs::rename(made, out_ / made.filename());
+    }
+    fs::rename(folder_ / summary_file_name, out_ / summary_file_name);
+  }
+
+ private:
+  static std::vector<fs::path> own_files(const fs::path& folder) {
+    std::vector<fs::path> files;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+      if (is_tokenized_folder_file(entry.path()) || is_leftover(entry.path())) {
+        files.push_back(entry.path());
+      }
+    }
+    return files;
+  }
+
+  fs::path out_;
+  fs::path folder_;
+};
 
 void require_options(const TokenizeRequest& request) {
   if (request.train.empty()) throw user_error("data", "no text is given; name files or folders");

@@ -34,7 +34,8 @@ struct TokenizeRequest {
 };
 
 /// Writes into request.out: train-000.tokens, ..., val-000.tokens, ..., tokenizer.json and
-/// summary.json. The files appear when all is done, so an interrupted call leaves none.
+/// summary.json. The files appear when all is done, so an interrupted call leaves none (but a
+/// folder .partial-*, which the next one removes: one call at a time per folder).
 ///
 /// Each document is encoded by itself and followed by the end-of-document id. Files that a folder
 /// or glob found are skipped if they are binary (a zero byte in the first 8 KiB) or named like

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <barrier>
 #include <cmath>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -68,16 +70,28 @@ TEST(Reduction, NanReachesEveryone) {
 
 TEST(Reduction, NeighbouringBatchesDoNotMix) {
   Reduction reduction(2, 2);
-  std::jthread fast([&] {
+  std::barrier all_collected(2);
+  const auto run = [&](std::size_t stage) {
     for (int batch = 0; batch < 1000; ++batch) {
-      reduction.contribute(batch, share({{0, 0.0}}));
-      if (batch > 0) ASSERT_EQ(reduction.wait(batch - 1).gradient_norm, batch - 1);
+      reduction.contribute(batch, share({{stage, stage == 0 ? 0.0 : 1.0 * batch * batch}}));
+      if (batch > 0) {
+        EXPECT_EQ(reduction.wait(batch - 1).gradient_norm, batch - 1);
+      }
+      all_collected.arrive_and_wait();
     }
-  });
-  for (int batch = 0; batch < 1000; ++batch) {
-    reduction.contribute(batch, share({{1, 1.0 * batch * batch}}));
-    if (batch > 0) ASSERT_EQ(reduction.wait(batch - 1).gradient_norm, batch - 1);
-  }
+  };
+  std::jthread other([&] { run(0); });
+  run(1);
+}
+
+TEST(Reduction, ARoundThatSomebodyStillNeedsIsNotReused) {
+  Reduction reduction(1, 1);
+  reduction.contribute(0, share({{0, 1.0}}));
+  reduction.contribute(1, share({{0, 1.0}}));
+  EXPECT_THROW(reduction.contribute(2, share({{0, 1.0}})), std::logic_error);
+  EXPECT_EQ(reduction.wait(0).gradient_norm, 1.0);
+  reduction.contribute(2, share({{0, 4.0}}));
+  EXPECT_EQ(reduction.wait(2).gradient_norm, 2.0);
 }
 
 TEST(Reduction, CloseWakesTheWaiting) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <memory>
 #include <utility>
 
 #include "data/helpers.h"
@@ -13,14 +14,18 @@ namespace {
 
 TEST(MappedFile, HasTheBytesAndMovesThem) {
   const support::TemporaryFolder folder;
-  MappedFile first(folder.write("a", std::string("x\0y", 3)));
-  EXPECT_EQ(first.bytes(), std::string_view("x\0y", 3));
-  const char* where = first.bytes().data();
-  MappedFile second(std::move(first));
-  EXPECT_EQ(second.bytes().data(), where);
+  const std::string_view bytes("x\0y", 3);
+  auto first = std::make_unique<MappedFile>(folder.write("a", bytes));
+  EXPECT_EQ(first->bytes(), bytes);
+  const char* where = first->bytes().data();
+  auto second = std::make_unique<MappedFile>(std::move(*first));
+  first.reset();
+  EXPECT_EQ(second->bytes().data(), where);
+  EXPECT_EQ(second->bytes(), bytes);
   MappedFile third(folder.write("b", "other"));
-  third = std::move(second);
-  EXPECT_EQ(third.bytes(), std::string_view("x\0y", 3));
+  third = std::move(*second);
+  second.reset();
+  EXPECT_EQ(third.bytes(), bytes);
 }
 
 TEST(MappedFile, MayBeEmpty) {

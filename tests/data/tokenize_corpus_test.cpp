@@ -250,6 +250,14 @@ TEST_F(TokenizeTest, LeavesNothingBehindAfterAnError) {
   EXPECT_TRUE(fs::is_empty(wanted.out));
 }
 
+TEST_F(TokenizeTest, RemovesWhatAnInterruptedCallLeft) {
+  folder_.write("out/.partial-1/train-000.tokens", "half");
+  const TokenizeRequest wanted = request();
+  tokenize(wanted);
+  EXPECT_FALSE(fs::exists(wanted.out / ".partial-1"));
+  EXPECT_NO_THROW(open_tokenized_folder(wanted.out));
+}
+
 TEST_F(TokenizeTest, ReportsStagesAndFractions) {
   TokenizeRequest wanted = request();
   wanted.tokenizer = "bpe";

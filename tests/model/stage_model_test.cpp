@@ -75,8 +75,10 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
 
 // fp32 rounds each product and sum to 2^-24 = 6e-8 relative. A tensor's error in the Euclidean norm
 // grows like the square root of the number of roundings on the way, here some 20 operations with
-// sums of at most 67 terms: sqrt(20 * 67) * 6e-8 = 2e-6.
-constexpr double fp32_tolerance = 2e-6;
+// sums of at most 67 terms: sqrt(20 * 67) * 6e-8 = 2e-6. Softmax and norms pass a relative error of
+// their input on up to a few times larger (these weights make sharp ones): 1e-5. A wrong eps, scale
+// or rotation shows at 1e-3 and more.
+constexpr double fp32_tolerance = 1e-5;
 
 class StageModelTest : public testing::TestWithParam<bool> {};
 
@@ -85,7 +87,7 @@ TEST_P(StageModelTest, LogitsAreThoseOfHuggingFace) {
   const auto chain = units(golden.config);
   Part all(golden, chain, {0, static_cast<std::int64_t>(chain.size())}, at::kFloat);
   auto batch = golden.batch;
-  batch.targets = {};
+  batch.targets = at::Tensor();
   const auto logits =
       all.model.forward({}, batch, weight_views(all.layout, all.weights), nullptr);
   EXPECT_LT(relative_error(logits.view(golden.logits.sizes()), golden.logits), fp32_tolerance);
@@ -116,9 +118,10 @@ TEST_P(StageModelTest, EveryCutGivesTheSameBits) {
 
 TEST_P(StageModelTest, Bf16StaysWithinItsRounding) {
   // bf16 keeps 8 bits: 2^-9 = 2e-3 per rounding to nearest. Activations are rounded about 20 times
-  // on the way through two layers and back, independently: sqrt(20) * 2e-3 = 9e-3, twice that for
-  // the roundings of the weights themselves and inside the products.
-  constexpr double bf16_tolerance = 2e-2;
+  // on the way through two layers and back, and weights once: sqrt(40) * 2e-3 = 1.2e-2, passed on a
+  // few times larger as above. The formulas themselves are checked in fp32; here it is that sums
+  // and statistics are not formed in bf16, which would cost another factor of sqrt(48).
+  constexpr double bf16_tolerance = 1e-1;
   const auto golden = golden_model(GetParam());
   const Result result = run(golden, {6}, at::kBFloat16);
   EXPECT_NEAR(result.loss, golden.loss, bf16_tolerance * golden.loss);
@@ -148,7 +151,7 @@ TEST_P(StageModelTest, MicroBatchesAddUpToTheBatch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(UntiedAndTied, StageModelTest, testing::Bool(),
-                         [](const auto& info) { return info.param ? "tied" : "untied"; });
+                         [](const auto& test) { return test.param ? "tied" : "untied"; });
 
 }  // namespace
 }  // namespace penstock::model

@@ -68,7 +68,7 @@ TEST(WeightSlots, VersionsAreWrittenInOrder) {
 
 TEST(WeightSlots, AnUnpublishedVersionCannotBeRead) {
   Slots slots({"W0", ""});
-  { auto lease = slots.write(1); }
+  { [[maybe_unused]] const auto lease = slots.write(1); }
   EXPECT_THROW(slots.read(1), VersionError);
   EXPECT_EQ(slots.newest(), 0);
 }

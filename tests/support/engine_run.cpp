@@ -1,0 +1,200 @@
+#include "support/engine_run.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "base/random.h"
+#include "base/sum_of_squares.h"
+#include "checkpoint/weights_hash.h"
+#include "comm/batch_gate.h"
+#include "engine/pipeline.h"
+#include "engine/stage_updater.h"
+#include "model/initialize.h"
+#include "model/stage_model.h"
+#include "model/views.h"
+#include "train/catalogue.h"
+
+namespace penstock::tests {
+namespace {
+
+class RandomTokens final : public engine::MicroBatchSource {
+ public:
+  RandomTokens(const config::Config& config, std::int64_t distinct_batches)
+      : config_(config), distinct_batches_(distinct_batches) {}
+
+  model::MicroBatch training(std::int64_t batch, std::int64_t micro_batch) override {
+    if (distinct_batches_ > 0) batch %= distinct_batches_;
+    return make("training", batch * config_.pipeline.micro_batches + micro_batch);
+  }
+  model::MicroBatch validation(std::int64_t micro_batch) override {
+    return make("validation", micro_batch);
+  }
+
+ private:
+  at::Tensor tokens(std::string_view name, std::int64_t position) const {
+    const std::int64_t count = config_.pipeline.micro_batch * config_.model.seq;
+    at::Tensor ids = at::empty({count}, at::kLong);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto counter = static_cast<std::uint64_t>(position * count + i);
+      const auto uniform = random_uniform(random_key(7, name), counter);
+      ids[i] = static_cast<std::int64_t>(uniform * static_cast<double>(config_.model.vocab));
+    }
+    return ids;
+  }
+
+  model::MicroBatch make(const std::string& name, std::int64_t position) const {
+    return {.inputs = tokens(name + " inputs", position),
+            .targets = tokens(name + " targets", position),
+            .sequences = config_.pipeline.micro_batch,
+            .gradient_scale = 1.0 / static_cast<double>(config_.tokens_per_update())};
+  }
+
+  const config::Config& config_;
+  const std::int64_t distinct_batches_;
+};
+
+/// The plain loop's state: one stage that is the whole model, every version kept.
+struct PlainModel {
+  const config::Config& config;
+  std::vector<model::Unit> chain = model::units(config.model);
+  model::UnitRange all{0, static_cast<std::int64_t>(chain.size())};
+  model::Layout layout = model::layout(chain, all, config.model.tied);
+  model::StageModel model{config.model, chain, all};
+  std::vector<at::Tensor> versions;
+
+  explicit PlainModel(const config::Config& c) : config(c) {
+    versions.push_back(at::zeros({layout.weight_count}));
+    model::initialize_weights(layout, config.model,
+                              static_cast<std::uint64_t>(config.train.seed), versions[0]);
+  }
+
+  at::Tensor compute_copy(std::size_t version) const {
+    const bool bf16 = config.train.precision == config::Precision::bf16;
+    return bf16 ? versions[version].to(at::kBFloat16) : versions[version];
+  }
+
+  /// Adds the gradient of a tied head to the embedding's; both then hold the sum.
+  void tie(const at::Tensor& gradients) const {
+    if (!config.model.tied) return;
+    at::Tensor embedding = model::gradient_view(layout.parameters.front(), gradients);
+    at::Tensor head = model::gradient_view(layout.parameters.back(), gradients);
+    embedding.add_(head);
+    head.copy_(embedding);
+  }
+
+  double norm(const at::Tensor& gradients) const {
+    double sum = 0;
+    for (const auto& parameter : layout.parameters) {
+      if (!parameter.updated) continue;
+      const at::Tensor g = model::gradient_view(parameter, gradients);
+      sum += sum_of_squares({g.const_data_ptr<float>(), static_cast<std::size_t>(g.numel())});
+    }
+    return std::sqrt(sum);
+  }
+};
+
+}  // namespace
+
+config::Config small_config(const std::vector<std::string>& overrides) {
+  return config::parse(R"(
+    [model]
+    layers = 2
+    width = 32
+    heads = 4
+    kv_heads = 2
+    ff = 48
+    vocab = 67
+    seq = 16
+    [data]
+    train = "unused"
+    tokenizer = "unused.json"
+    [pipeline]
+    schedule = "2bw"
+    micro_batches = 4
+    micro_batch = 2
+    [optimizer]
+    name = "adamw"
+    lr = 1e-2
+    [train]
+    steps = 24
+    warmup = 5
+    clip = 0.5
+    threads = 1
+  )",
+                       "small_config", overrides, train::catalogue());
+}
+
+std::string RunResult::hash() const { return checkpoint::weights_hash(weights); }
+
+engine::SourceFactory random_tokens(const config::Config& config, std::int64_t distinct_batches) {
+  return [&config, distinct_batches] {
+    return std::make_unique<RandomTokens>(config, distinct_batches);
+  };
+}
+
+RunResult run_engine(const config::Config& config, const engine::SourceFactory& source,
+                     std::int64_t validation_micro_batches) {
+  RunResult result;
+  engine::Pipeline pipeline({.config = &config,
+                             .make_source = source,
+                             .validation_micro_batches = validation_micro_batches,
+                             .report = [&](const engine::Event& event) {
+                               if (const auto* u = std::get_if<engine::UpdateEvent>(&event)) {
+                                 result.losses.push_back(u->loss);
+                                 result.norms.push_back(u->gradient_norm);
+                               } else {
+                                 result.evaluations.push_back(
+                                     std::get<engine::EvaluationEvent>(event));
+                               }
+                             }});
+  comm::BatchGate gate(config.updates());
+  pipeline.run(gate);
+  for (const auto& [name, tensor] : pipeline.weights()) result.weights[name] = tensor.clone();
+  return result;
+}
+
+RunResult run_engine(const config::Config& config) {
+  return run_engine(config, random_tokens(config));
+}
+
+RunResult run_plain_loop(const config::Config& config, std::int64_t delay) {
+  const at::NoGradGuard no_gradients;
+  at::set_num_threads(1);
+  RunResult result;
+  PlainModel plain(config);
+  engine::StageUpdater updater(config, plain.layout, plain.versions[0]);
+  const auto source = random_tokens(config)();
+  for (std::int64_t b = 0; b < config.updates(); ++b) {
+    const auto read = static_cast<std::size_t>(std::max<std::int64_t>(b - delay, 0));
+    const auto weights = model::weight_views(plain.layout, plain.compute_copy(read));
+    at::Tensor gradients = at::zeros({plain.layout.gradient_count});
+    double loss = 0;
+    for (std::int64_t j = 0; j < config.pipeline.micro_batches; ++j) {
+      const auto batch = source->training(b, j);
+      model::StageModel::Tape tape;
+      const at::Tensor y = plain.model.forward({}, batch, weights, &tape);
+      loss += y.item<double>() / static_cast<double>(config.pipeline.micro_batches);
+      plain.model.backward({}, batch, weights, tape, model::gradient_views(plain.layout, gradients));
+    }
+    plain.tie(gradients);
+    const double norm = plain.norm(gradients);
+    const double factor = std::min(1.0, config.train.clip / (norm + 1e-6));
+    if (config.train.clip > 0 && factor < 1) gradients.mul_(factor);
+    at::Tensor next = at::zeros_like(plain.versions.back());
+    updater.apply(b, gradients, plain.versions.back(), next);
+    plain.versions.push_back(next);
+    result.losses.push_back(loss);
+    result.norms.push_back(norm);
+  }
+  for (const auto& parameter : plain.layout.parameters) {
+    if (config.model.tied && parameter.spec.kind == model::ParameterKind::head) continue;
+    result.weights[parameter.spec.name] = model::weight_view(parameter, plain.versions.back());
+  }
+  return result;
+}
+
+}  // namespace penstock::tests
