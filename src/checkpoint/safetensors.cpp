@@ -70,7 +70,8 @@ at::Tensor read_tensor(const json& entry, std::string_view body,
   const auto range = entry.at("data_offsets").get<std::array<std::size_t, 2>>();
   std::size_t bytes = c10::elementSize(type);
   for (const std::int64_t size : shape) {
-    const auto limit = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(bytes + 1);
+    const auto limit =
+        std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(bytes + 1);
     if (size < 0 || size > limit) throw malformed(path, "a shape is out of range");
     bytes *= static_cast<std::size_t>(size);
   }
@@ -100,7 +101,8 @@ void write_safetensors(const std::filesystem::path& path, const SafetensorsFile&
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
+  if (!in)
+    throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
   const std::string content(std::istreambuf_iterator<char>(in), {});
   std::uint64_t length = 0;
   if (content.size() < sizeof length) throw malformed(path, "it ends before its header");

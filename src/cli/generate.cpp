@@ -22,7 +22,8 @@ struct Arguments {
 void run(const Arguments& arguments) {
   const auto run = train::load_run(arguments.run);
   if (!run.tokenizer) {
-    throw user_error("run", "'{}' has no tokenizer.json, so there is no text; train with a "
+    throw user_error("run",
+                     "'{}' has no tokenizer.json, so there is no text; train with a "
                      "tokenizer (data.tokenizer)",
                      arguments.run);
   }
@@ -31,14 +32,13 @@ void run(const Arguments& arguments) {
   run.tokenizer->encode(arguments.prompt, prompt);
   const std::size_t given = prompt.size();
   const train::LanguageModel model(run.config.model, run.weights);
-  const auto ids = train::sample(model, run.config.model.seq, std::move(prompt), end,
-                                 arguments.sampling);
+  const auto ids =
+      train::sample(model, run.config.model.seq, std::move(prompt), end, arguments.sampling);
   const std::string text = run.tokenizer->decode(ids);
   fmt::print("{}\n", text);
   if (arguments.json) {
-    const nlohmann::json summary{{"prompt", arguments.prompt},
-                                 {"text", text},
-                                 {"tokens", ids.size() - given}};
+    const nlohmann::json summary{
+        {"prompt", arguments.prompt}, {"text", text}, {"tokens", ids.size() - given}};
     fmt::print("{}\n", summary.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
 }
@@ -53,8 +53,9 @@ void add_generate_command(CLI::App& root) {
   command->add_option("--tokens", arguments->sampling.tokens, "At most this many new tokens.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--temperature", arguments->sampling.temperature,
-                      "0 takes the most likely token.")
+  command
+      ->add_option("--temperature", arguments->sampling.temperature,
+                   "0 takes the most likely token.")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--top-k", arguments->sampling.top_k, "Only the k most likely; 0: all.")

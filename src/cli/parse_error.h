@@ -2,7 +2,6 @@
 // Mistakes on the command line, in the words of the rest of the program.
 
 #include <CLI/CLI.hpp>
-
 #include <string>
 
 namespace penstock::cli {

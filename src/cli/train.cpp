@@ -34,8 +34,7 @@ void run(const Arguments& arguments) {
                      "train needs a configuration, none was given; try examples/quickstart.toml");
   }
   const auto config = config::load(arguments.config, arguments.overrides, catalogue);
-  const auto summary =
-      train::train(config, {std::cout, observe::detect_console(STDOUT_FILENO)});
+  const auto summary = train::train(config, {std::cout, observe::detect_console(STDOUT_FILENO)});
   if (arguments.json) fmt::print("{}\n", observe::to_json(summary).dump());
 }
 
@@ -45,8 +44,9 @@ void add_train_command(CLI::App& root) {
   auto* command = root.add_subcommand("train", "Train a model as a configuration says.");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("config", arguments->config, "Configuration (TOML).");
-  command->add_option("--set", arguments->overrides,
-                      "Override one key: --set section.key=value. May be repeated.")
+  command
+      ->add_option("--set", arguments->overrides,
+                   "Override one key: --set section.key=value. May be repeated.")
       ->allow_extra_args(false);
   command->add_flag("--json", arguments->json, "Print the summary as one JSON object at the end.");
   command->add_flag("--help-config", arguments->help_config,

@@ -70,9 +70,8 @@ void Reduction::finish(Round& round) const {
 BatchTotal Reduction::wait(std::int64_t batch) {
   std::unique_lock lock(mutex_);
   Round& round = round_of(batch);
-  changed_.wait(lock, [&] {
-    return closed_ || (round.batch == batch && round.arrived == stages_);
-  });
+  changed_.wait(lock,
+                [&] { return closed_ || (round.batch == batch && round.arrived == stages_); });
   if (closed_) throw Closed();
   ++round.collected;
   return round.total;

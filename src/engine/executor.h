@@ -61,16 +61,36 @@ class Executor {
   void perform(const schedule::Action& action) {
     using enum schedule::ActionKind;
     switch (action.kind) {
-      case receive_activation: in_ = receive(*links_.activations_in, action); break;
-      case receive_gradient: in_ = receive(*links_.gradients_in, action); break;
-      case forward: out_ = stage_.forward(action, std::exchange(in_, {})); break;
-      case backward: out_ = stage_.backward(action, std::exchange(in_, {})); break;
-      case evaluate: out_ = stage_.evaluate(action, std::exchange(in_, {})); break;
-      case send_activation: send(*links_.activations_out, action); break;
-      case send_gradient: send(*links_.gradients_out, action); break;
-      case contribute: stage_.contribute(action); break;
-      case await_reduction: stage_.await_reduction(action); break;
-      case update: stage_.update(action); break;
+      case receive_activation:
+        in_ = receive(*links_.activations_in, action);
+        break;
+      case receive_gradient:
+        in_ = receive(*links_.gradients_in, action);
+        break;
+      case forward:
+        out_ = stage_.forward(action, std::exchange(in_, {}));
+        break;
+      case backward:
+        out_ = stage_.backward(action, std::exchange(in_, {}));
+        break;
+      case evaluate:
+        out_ = stage_.evaluate(action, std::exchange(in_, {}));
+        break;
+      case send_activation:
+        send(*links_.activations_out, action);
+        break;
+      case send_gradient:
+        send(*links_.gradients_out, action);
+        break;
+      case contribute:
+        stage_.contribute(action);
+        break;
+      case await_reduction:
+        stage_.await_reduction(action);
+        break;
+      case update:
+        stage_.update(action);
+        break;
     }
   }
 
@@ -95,8 +115,8 @@ class Executor {
     } catch (const comm::Closed&) {
       throw;
     } catch (const std::exception& cause) {
-      std::throw_with_nested(
-          StageFailure(fmt::format("[engine] stage {}, {}: {}", number_, text(what), cause.what())));
+      std::throw_with_nested(StageFailure(
+          fmt::format("[engine] stage {}, {}: {}", number_, text(what), cause.what())));
     }
   }
 

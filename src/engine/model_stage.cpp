@@ -1,7 +1,6 @@
 #include "engine/model_stage.h"
 
 #include <c10/core/GradMode.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -75,11 +74,12 @@ ModelStage::GradientBuffer& ModelStage::gradients_of(std::int64_t batch) {
 }
 
 at::Tensor ModelStage::forward(const schedule::Action& action, at::Tensor input) {
-  auto& flight = in_flight_.emplace_back(InFlight{
-      action, slots_.read(action.version), source_->training(action.batch, action.micro_batch),
-      {}});
-  at::Tensor output =
-      model_.forward(input, flight.batch, flight.weights->tensors, &flight.tape);
+  auto& flight =
+      in_flight_.emplace_back(InFlight{action,
+                                       slots_.read(action.version),
+                                       source_->training(action.batch, action.micro_batch),
+                                       {}});
+  at::Tensor output = model_.forward(input, flight.batch, flight.weights->tensors, &flight.tape);
   if (is_last_) {
     gradients_of(action.batch).loss +=
         output.item<double>() / static_cast<double>(config_.pipeline.micro_batches);
@@ -126,10 +126,10 @@ void ModelStage::contribute(const schedule::Action& action) {
 void ModelStage::await_reduction(const schedule::Action& action) {
   total_ = reduction_.wait(action.batch);
   if (!std::isfinite(total_.gradient_norm) || !std::isfinite(total_.loss)) {
-    throw std::runtime_error(
-        fmt::format("loss {} and gradient norm {} are not both finite; lower optimizer.lr, lengthen "
-                    "train.warmup or check the data",
-                    total_.loss, total_.gradient_norm));
+    throw std::runtime_error(fmt::format(
+        "loss {} and gradient norm {} are not both finite; lower optimizer.lr, lengthen "
+        "train.warmup or check the data",
+        total_.loss, total_.gradient_norm));
   }
 }
 
@@ -177,11 +177,10 @@ void ModelStage::add_validation_loss(const schedule::Action& action, double mean
   validation_.loss_sum += mean_loss * static_cast<double>(tokens);
   validation_.tokens += tokens;
   if (action.micro_batch + 1 < validation_micro_batches_ || !report_) return;
-  report_(EvaluationEvent{
-      .version = action.version,
-      .loss = validation_.loss_sum / static_cast<double>(validation_.tokens),
-      .tokens = validation_.tokens,
-      .at = std::chrono::steady_clock::now()});
+  report_(EvaluationEvent{.version = action.version,
+                          .loss = validation_.loss_sum / static_cast<double>(validation_.tokens),
+                          .tokens = validation_.tokens,
+                          .at = std::chrono::steady_clock::now()});
 }
 
 }  // namespace penstock::engine

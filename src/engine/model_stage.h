@@ -54,7 +54,7 @@ class ModelStage final : public Stage<at::Tensor> {
 
  private:
   struct WeightSet {
-    at::Tensor master;  // flat fp32; one shared tensor under bf16
+    at::Tensor master;   // flat fp32; one shared tensor under bf16
     at::Tensor compute;  // flat; the same tensor as master under fp32
     model::StageTensors tensors;
   };

@@ -26,9 +26,9 @@ Pipeline::Pipeline(Setup setup)
   const bool tied = config_.model.tied;
   const auto chain = model::units(config_.model);
   const auto& schedule = schedule::find(config_.pipeline.schedule);
-  reduction_ = std::make_unique<comm::Reduction>(
-      static_cast<int>(config_.pipeline.stages), model::parameter_numbers(chain, tied),
-      tied ? 0 : comm::Reduction::no_parameter);
+  reduction_ = std::make_unique<comm::Reduction>(static_cast<int>(config_.pipeline.stages),
+                                                 model::parameter_numbers(chain, tied),
+                                                 tied ? 0 : comm::Reduction::no_parameter);
   for (const auto range : model::partition(config_)) {
     const bool last = range.last == static_cast<std::int64_t>(chain.size());
     stages_.push_back(std::make_unique<ModelStage>(ModelStageSetup{

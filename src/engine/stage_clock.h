@@ -16,7 +16,7 @@ class StageClock {
   using Duration = std::chrono::steady_clock::duration;
 
   void add(schedule::ActionKind kind, Duration duration) {
-    auto& sum = schedule::is_waiting(kind)                       ? waiting_
+    auto& sum = schedule::is_waiting(kind)               ? waiting_
                 : kind == schedule::ActionKind::evaluate ? evaluating_
                                                          : working_;
     sum.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count(),

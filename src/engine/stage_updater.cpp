@@ -22,10 +22,10 @@ StageUpdater::StageUpdater(const config::Config& config, const model::Layout& la
     const bool is_matrix = parameter.spec.kind == model::ParameterKind::matrix;
     const auto& optimizer = fallback_ && !is_matrix ? *fallback_ : *optimizer_;
     const bool decays = parameter.spec.kind != model::ParameterKind::gain;
-    entries_.push_back({&parameter, &optimizer,
-                        ParameterUpdater(optimizer, *correction_,
-                                         decays ? optimizer.weight_decay() : 0.0,
-                                         model::weight_view(parameter, weights))});
+    entries_.push_back(
+        {&parameter, &optimizer,
+         ParameterUpdater(optimizer, *correction_, decays ? optimizer.weight_decay() : 0.0,
+                          model::weight_view(parameter, weights))});
   }
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 // Weight versions in a fixed number of slots: readers are counted, the writer is alone.
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <stdexcept>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace penstock::engine {
 
@@ -74,16 +74,16 @@ class WeightSlots {
   ReadLease read(std::int64_t version) {
     Slot& slot = slot_of(version);
     if (slot.version != version) {
-      throw VersionError(fmt::format("weights W({}) are asked for, but their slot holds {}", version,
-                                     held_by(slot)));
+      throw VersionError(fmt::format("weights W({}) are asked for, but their slot holds {}",
+                                     version, held_by(slot)));
     }
     return ReadLease(&slot);
   }
 
   WriteLease write(std::int64_t version) {
     if (version != newest_ + 1) {
-      throw VersionError(
-          fmt::format("weights W({}) are to be written, but the newest are W({})", version, newest_));
+      throw VersionError(fmt::format("weights W({}) are to be written, but the newest are W({})",
+                                     version, newest_));
     }
     Slot& slot = slot_of(version);
     if (slot.readers > 0) {

@@ -32,8 +32,8 @@ constexpr bool causal = true;
 
 Attended attention(const at::Tensor& qkv, const HeadShape& shape, std::int64_t sequences) {
   const auto [query, key, value] = split(qkv, shape, sequences);
-  auto [y, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value,
-                                                                      no_dropout, causal, {}, {});
+  auto [y, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, no_dropout,
+                                                                      causal, {}, {});
   return {to_rows(y), log_sum};
 }
 

@@ -16,8 +16,8 @@ struct HeadShape {
 };
 
 struct Attended {
-  at::Tensor y;           // [B*T, H*D]
-  at::Tensor log_sum;     // what the kernel keeps for its backward
+  at::Tensor y;        // [B*T, H*D]
+  at::Tensor log_sum;  // what the kernel keeps for its backward
 };
 
 Attended attention(const at::Tensor& qkv, const HeadShape& shape, std::int64_t sequences);

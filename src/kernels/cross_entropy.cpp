@@ -41,17 +41,17 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
 double cross_entropy_with_gradient(at::Tensor logits, const at::Tensor& targets,
                                    double gradient_scale) {
   const std::int64_t width = logits.size(1);
-  return sum_over_rows(
-      logits, targets, [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {
-        float* values = buffer.load(row);
-        const float peak = rows::maximum(values, width);
-        const double target_logit = values[target];
-        const double sum = rows::exponentials(values, peak, width);
-        rows::multiply(values, static_cast<float>(gradient_scale / sum), width);
-        values[target] -= static_cast<float>(gradient_scale);
-        buffer.store(row);
-        return std::log(sum) + peak - target_logit;
-      });
+  return sum_over_rows(logits, targets,
+                       [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {
+                         float* values = buffer.load(row);
+                         const float peak = rows::maximum(values, width);
+                         const double target_logit = values[target];
+                         const double sum = rows::exponentials(values, peak, width);
+                         rows::multiply(values, static_cast<float>(gradient_scale / sum), width);
+                         values[target] -= static_cast<float>(gradient_scale);
+                         buffer.store(row);
+                         return std::log(sum) + peak - target_logit;
+                       });
 }
 
 }  // namespace penstock::kernels

@@ -27,7 +27,8 @@ inline __attribute__((always_inline)) float exp_approx(float x) {
   p = p * r + 0.5F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  const auto exponent = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(round_to_integer);
+  const auto exponent =
+      std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(round_to_integer);
   const float scale = std::bit_cast<float>((exponent + 127U) << 23U);
   return x < -87.0F ? 0.0F : p * scale;
 }

@@ -2,9 +2,7 @@
 
 namespace penstock::kernels {
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
-  return at::mm(x, weight.t());
-}
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) { return at::mm(x, weight.t()); }
 
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
   return at::mm(dy, weight);

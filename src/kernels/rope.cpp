@@ -16,8 +16,7 @@ RotaryTables rotary_tables(std::int64_t positions, std::int64_t head_width, doub
 void rotate(at::Tensor x, std::int64_t heads, std::int64_t head_width, std::int64_t positions,
             const RotaryTables& tables, Rotation direction) {
   const std::int64_t half = head_width / 2;
-  const at::Tensor sine =
-      direction == Rotation::forward ? tables.sine : tables.sine.neg();
+  const at::Tensor sine = direction == Rotation::forward ? tables.sine : tables.sine.neg();
   const auto* cosines = tables.cosine.const_data_ptr<float>();
   const auto* sines = sine.const_data_ptr<float>();
   at::parallel_for(0, x.size(0), 64, [&](std::int64_t begin, std::int64_t end) {

@@ -82,10 +82,11 @@ std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRang
     }
     const auto first = describe(chain[static_cast<std::size_t>(stages[s].first)]);
     const auto last = describe(chain[static_cast<std::size_t>(stages[s].last - 1)]);
-    text += fmt::format("  stage {}: {:>2} units, {:<26} {:>9.2f} M parameters, {:5.1f} % of the work\n",
-                        s, stages[s].last - stages[s].first,
-                        first == last ? first : fmt::format("{} .. {}", first, last),
-                        1e-6 * static_cast<double>(parameters), 100 * cost / all);
+    text += fmt::format(
+        "  stage {}: {:>2} units, {:<26} {:>9.2f} M parameters, {:5.1f} % of the work\n", s,
+        stages[s].last - stages[s].first,
+        first == last ? first : fmt::format("{} .. {}", first, last),
+        1e-6 * static_cast<double>(parameters), 100 * cost / all);
   }
   return text;
 }

@@ -6,10 +6,14 @@ namespace penstock::model {
 
 std::unique_ptr<UnitOp> make_unit_op(UnitKind kind, const config::ModelConfig& model) {
   switch (kind) {
-    case UnitKind::embedding: return embedding_op();
-    case UnitKind::attention: return attention_op(model);
-    case UnitKind::mlp: return mlp_op(model);
-    case UnitKind::head: return head_op(model);
+    case UnitKind::embedding:
+      return embedding_op();
+    case UnitKind::attention:
+      return attention_op(model);
+    case UnitKind::mlp:
+      return mlp_op(model);
+    case UnitKind::head:
+      return head_op(model);
   }
   throw std::logic_error("unknown kind of unit");
 }

@@ -113,10 +113,14 @@ std::int64_t parameter_count(const ModelConfig& model) {
 
 std::string describe(const Unit& unit) {
   switch (unit.kind) {
-    case UnitKind::embedding: return "embedding";
-    case UnitKind::attention: return fmt::format("attention {}", unit.layer);
-    case UnitKind::mlp: return fmt::format("mlp {}", unit.layer);
-    case UnitKind::head: return "head";
+    case UnitKind::embedding:
+      return "embedding";
+    case UnitKind::attention:
+      return fmt::format("attention {}", unit.layer);
+    case UnitKind::mlp:
+      return fmt::format("mlp {}", unit.layer);
+    case UnitKind::head:
+      return "head";
   }
   return "unknown";
 }

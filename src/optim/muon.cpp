@@ -30,8 +30,7 @@ const config::OptionTable<Options>& option_table() {
           .real("lr", &Options::lr, 1e-3, Range::above(0), "peak learning rate")
           .real("weight_decay", &Options::weight_decay, 0.1, Range::at_least(0),
                 "decoupled weight decay")
-          .real("momentum", &Options::momentum, 0.95, Range::below(0, 1),
-                "average of the gradient")
+          .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
           .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
           .choice("scale", &Options::scale, Scale::match_rms_adamw,
                   {{"original", Scale::original},
@@ -47,9 +46,12 @@ const config::OptionTable<Options>& option_table() {
 
 double scale_factor(Scale scale, double rows, double columns) {
   switch (scale) {
-    case Scale::original: return std::sqrt(std::max(1.0, rows / columns));
-    case Scale::match_rms_adamw: return 0.2 * std::sqrt(std::max(rows, columns));
-    case Scale::spectral: return std::sqrt(rows / columns);
+    case Scale::original:
+      return std::sqrt(std::max(1.0, rows / columns));
+    case Scale::match_rms_adamw:
+      return 0.2 * std::sqrt(std::max(rows, columns));
+    case Scale::spectral:
+      return std::sqrt(rows / columns);
   }
   return 1;
 }

@@ -6,16 +6,26 @@ namespace penstock::schedule {
 
 std::string_view name(ActionKind kind) {
   switch (kind) {
-    case ActionKind::receive_activation: return "receive_activation";
-    case ActionKind::forward: return "forward";
-    case ActionKind::send_activation: return "send_activation";
-    case ActionKind::receive_gradient: return "receive_gradient";
-    case ActionKind::backward: return "backward";
-    case ActionKind::send_gradient: return "send_gradient";
-    case ActionKind::contribute: return "contribute";
-    case ActionKind::await_reduction: return "await_reduction";
-    case ActionKind::update: return "update";
-    case ActionKind::evaluate: return "evaluate";
+    case ActionKind::receive_activation:
+      return "receive_activation";
+    case ActionKind::forward:
+      return "forward";
+    case ActionKind::send_activation:
+      return "send_activation";
+    case ActionKind::receive_gradient:
+      return "receive_gradient";
+    case ActionKind::backward:
+      return "backward";
+    case ActionKind::send_gradient:
+      return "send_gradient";
+    case ActionKind::contribute:
+      return "contribute";
+    case ActionKind::await_reduction:
+      return "await_reduction";
+    case ActionKind::update:
+      return "update";
+    case ActionKind::evaluate:
+      return "evaluate";
   }
   return "unknown";
 }
@@ -42,8 +52,10 @@ bool is_waiting(ActionKind kind) {
     case ActionKind::send_activation:
     case ActionKind::receive_gradient:
     case ActionKind::send_gradient:
-    case ActionKind::await_reduction: return true;
-    default: return false;
+    case ActionKind::await_reduction:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -21,11 +21,13 @@ class Stream final : public ActionStream {
         if (!has_batch_(batch_)) return std::nullopt;
         step_ = Step::compute;
         [[fallthrough]];
-      case Step::compute: return compute();
+      case Step::compute:
+        return compute();
       case Step::contribute:
         step_ = Step::update;
         return Action{ActionKind::contribute, batch_, 0, batch_};
-      case Step::update: break;
+      case Step::update:
+        break;
     }
     const std::int64_t finished = batch_++;
     forwards_ = backwards_ = 0;

@@ -31,7 +31,8 @@ void fill(at::Tensor flat, const model::Layout& layout,
     }
     const at::Tensor& given = found->second;
     if (given.sizes() != at::IntArrayRef(parameter.spec.shape)) {
-      throw user_error("weights", "'{}' has shape [{}], the configured model needs [{}]; give "
+      throw user_error("weights",
+                       "'{}' has shape [{}], the configured model needs [{}]; give "
                        "weights and configuration of the same model",
                        parameter.spec.name, fmt::join(given.sizes().vec(), ", "),
                        fmt::join(parameter.spec.shape, ", "));
@@ -40,7 +41,8 @@ void fill(at::Tensor flat, const model::Layout& layout,
     ++used;
   }
   if (used != weights.size()) {
-    throw user_error("weights", "{} tensors are given, the configured model has {}; give weights "
+    throw user_error("weights",
+                     "{} tensors are given, the configured model has {}; give weights "
                      "and configuration of the same model",
                      weights.size(), used);
   }
@@ -55,8 +57,8 @@ std::int64_t draw(const at::Tensor& logits, const Sampling& sampling, std::uint6
       (values / sampling.temperature).to(at::kDouble).softmax(0).cumsum(0).contiguous();
   const auto* begin = sums.const_data_ptr<double>();
   const double point = random_uniform(random_key(sampling.seed, "sample"), counter);
-  const auto place = std::min<std::int64_t>(
-      std::upper_bound(begin, begin + kept, point) - begin, kept - 1);
+  const auto place =
+      std::min<std::int64_t>(std::upper_bound(begin, begin + kept, point) - begin, kept - 1);
   return indices[place].item<std::int64_t>();
 }
 
@@ -76,8 +78,7 @@ at::Tensor LanguageModel::logits(const at::Tensor& tokens) const {
   const at::NoGradGuard no_gradients;
   const model::MicroBatch batch{
       .inputs = tokens.reshape({-1}), .targets = {}, .sequences = tokens.size(0)};
-  return model_.forward({}, batch, tensors_, nullptr)
-      .view({tokens.size(0), tokens.size(1), -1});
+  return model_.forward({}, batch, tensors_, nullptr).view({tokens.size(0), tokens.size(1), -1});
 }
 
 std::vector<std::uint32_t> sample(const LanguageModel& model, std::int64_t seq,

@@ -63,7 +63,8 @@ class LoaderSource final : public engine::MicroBatchSource {
     double gradient_scale = 1;
   };
 
-  LoaderSource(std::optional<data::Loader> training, std::optional<data::Loader> validation, Options options)
+  LoaderSource(std::optional<data::Loader> training, std::optional<data::Loader> validation,
+               Options options)
       : training_(std::move(training)), validation_(std::move(validation)), options_(options) {}
 
   model::MicroBatch training(std::int64_t batch, std::int64_t micro_batch) override {

@@ -41,7 +41,8 @@ CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer
   }
   if (!error) fs::create_directories(run.folder.path, error);
   if (error) {
-    throw user_error("output", "'{}' cannot be made the run folder: {}; set output.dir to one that "
+    throw user_error("output",
+                     "'{}' cannot be made the run folder: {}; set output.dir to one that "
                      "can be written",
                      run.folder.path.string(), error.message());
   }
@@ -53,12 +54,14 @@ CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer
 LoadedRun load_run(const std::filesystem::path& path) {
   const RunFolder folder{path};
   if (!fs::is_directory(path) || !fs::exists(folder.config())) {
-    throw user_error("run", "'{}' is no run folder: it has no config.toml; give the folder that "
+    throw user_error("run",
+                     "'{}' is no run folder: it has no config.toml; give the folder that "
                      "'penstock train' wrote (output.dir)",
                      path.string());
   }
   if (!fs::exists(folder.weights())) {
-    throw user_error("run", "'{}' has no model.safetensors: the run has not ended; wait for it, or "
+    throw user_error("run",
+                     "'{}' has no model.safetensors: the run has not ended; wait for it, or "
                      "stop it with Ctrl-C, which writes the weights",
                      path.string());
   }

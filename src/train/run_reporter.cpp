@@ -14,8 +14,8 @@ double to_seconds(steady_clock::duration duration) {
 
 }  // namespace
 
-RunReporter::RunReporter(const config::Config& config,
-                         const std::deque<engine::StageClock>& clocks, Sinks sinks)
+RunReporter::RunReporter(const config::Config& config, const std::deque<engine::StageClock>& clocks,
+                         Sinks sinks)
     : config_(config),
       clocks_(clocks),
       sinks_(sinks),

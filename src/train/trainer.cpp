@@ -44,8 +44,7 @@ void print_settings(std::ostream& out, const config::Config& config, const RunDa
              model::parameter_count(config.model), config.pipeline.stages,
              config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
              engine::threads_per_stage(config) == 1 ? "" : "s");
-  fmt::print(out, "{}\n",
-             model::stage_map(model::units(config.model), model::partition(config)));
+  fmt::print(out, "{}\n", model::stage_map(model::units(config.model), model::partition(config)));
   out.flush();
 }
 
@@ -104,9 +103,9 @@ void print_sample(std::ostream& out, const config::Config& config, const RunData
   const auto tokenizer = data.prepared().tokenizer;
   std::vector<std::uint32_t> prompt{data::Tokenizer::end_of_document};
   tokenizer->encode(config.output.sample, prompt);
-  const auto ids = sample(LanguageModel(config.model, weights), config.model.seq, prompt,
-                          data::Tokenizer::end_of_document,
-                          {.tokens = config.output.sample_tokens});
+  const auto ids =
+      sample(LanguageModel(config.model, weights), config.model.seq, prompt,
+             data::Tokenizer::end_of_document, {.tokens = config.output.sample_tokens});
   fmt::print(out, "\nsample (prompt \"{}\"):\n{}\n", config.output.sample, tokenizer->decode(ids));
 }
 
@@ -117,7 +116,8 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   const RunData data(config, show_preparation(output));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
   if (!config.output.sample.empty() && !data.prepared().tokenizer) {
-    throw user_error("output", "output.sample = \"{}\" needs a tokenizer, but the shards come "
+    throw user_error("output",
+                     "output.sample = \"{}\" needs a tokenizer, but the shards come "
                      "without one; set data.tokenizer to its file or output.sample to \"\"",
                      config.output.sample);
   }

@@ -9,8 +9,8 @@ namespace penstock {
 namespace {
 
 TEST(Error, TheLineHasPlaceRuleValuesAndRemedy) {
-  const UserError error = user_error("config", "train.{} = {} is negative; give {} or more", "clip",
-                                     -0.5, 0);
+  const UserError error =
+      user_error("config", "train.{} = {} is negative; give {} or more", "clip", -0.5, 0);
   EXPECT_STREQ(error.what(), "[config] train.clip = -0.5 is negative; give 0 or more");
 }
 

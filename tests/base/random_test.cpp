@@ -26,9 +26,9 @@ TEST(Random, MixIsSplitMix64) {
 
 TEST(Random, KeysDependOnSeedAndOnEveryCharacter) {
   const std::vector<std::uint64_t> keys = {
-      random_key(0, ""),   random_key(1, ""),   random_key(0, "a"),  random_key(1, "a"),
-      random_key(0, "ab"), random_key(0, "ba"), random_key(0, "b"),  random_key(0, "aa"),
-      random_key(0, "\xff")};
+      random_key(0, ""),  random_key(1, ""),   random_key(0, "a"),
+      random_key(1, "a"), random_key(0, "ab"), random_key(0, "ba"),
+      random_key(0, "b"), random_key(0, "aa"), random_key(0, "\xff")};
   EXPECT_EQ(std::set<std::uint64_t>(keys.begin(), keys.end()).size(), keys.size());
   EXPECT_EQ(random_key(3, "x"), random_key(3, std::string("x")));
 }

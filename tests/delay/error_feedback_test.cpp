@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -92,6 +94,8 @@ struct Case {
   double tolerance;
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.optimizer; }
+
 class ErrorFeedbackTest : public testing::TestWithParam<Case> {};
 
 TEST_P(ErrorFeedbackTest, IsOneStepWeightPrediction) {
@@ -99,7 +103,7 @@ TEST_P(ErrorFeedbackTest, IsOneStepWeightPrediction) {
   const auto places = predicted(*rule);
   EXPECT_LT(distance(delayed(*rule, *correction("error_feedback")), places), GetParam().tolerance);
   // and nothing else is
-  EXPECT_GT(distance(delayed(*rule, *correction("error_feedback", {{"lambda", 0.9}})), places),
+  EXPECT_GT(distance(delayed(*rule, *correction("error_feedback", {{"lambda", 0.5}})), places),
             1e-3);
   EXPECT_GT(distance(delayed(*rule, *correction("none")), places), 1e-3);
 }
@@ -109,7 +113,7 @@ TEST_P(ErrorFeedbackTest, IsOneStepWeightPrediction) {
 // update of 0.1 of the weights differs by up to 1e-5 of itself.
 INSTANTIATE_TEST_SUITE_P(Optimizers, ErrorFeedbackTest,
                          testing::Values(Case{"adamw", 1e-11}, Case{"muon", 1e-5}),
-                         [](const auto& info) { return info.param.optimizer; });
+                         [](const auto& test) { return test.param.optimizer; });
 
 TEST(ErrorFeedback, StepsAreExtrapolated) {
   const auto feedback = correction("error_feedback");

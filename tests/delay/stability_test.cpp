@@ -1,12 +1,12 @@
 // How large a learning rate the corrections bear on f(x) = h x^2 / 2 with an averaged gradient,
-// m <- b m + (1 - b) g, u = lr m: the exact limits of lr * h, through the classes that train models.
-// Source of the limits: the roots of z^2 - (1+b-(1-b)a) z + b (synchronous),
-// z^2 - (1+b) z + b + (1-b) a (delay 1), z^3 - (1+b) z^2 + (b + 2 (1-b) a) z - (1-b) a (with error
-// feedback), a = lr h, leave the unit circle there.
+// m <- b m + (1 - b) g, u = lr m: the exact limits of lr * h, through the classes that train
+// models. Source of the limits: the roots of z^2 - (1+b-(1-b)a) z + b (synchronous), z^2 - (1+b) z
+// + b + (1-b) a (delay 1), z^3 - (1+b) z^2 + (b + 2 (1-b) a) z - (1-b) a (with error feedback), a =
+// lr h, leave the unit circle there.
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <cmath>
 #include <ostream>
 #include <vector>
 
@@ -57,8 +57,8 @@ std::vector<double> growth(const Case& c, const std::vector<double>& curvatures)
   at::Tensor x = at::ones({count}, at::kDouble);
   at::Tensor seen = x.clone();  // the weights of the gradient: one update old under delay
   engine::ParameterUpdater updater(optimizer, *correction, 0, x);
-  // Near its limit a mode grows or shrinks by some (1 - b) / 100 per update, or faster.
-  const auto steps = static_cast<std::int64_t>(500 / (1 - c.momentum));
+  // Near its limit a mode grows or shrinks by some (1 - b) / 200 per update, or faster.
+  const auto steps = static_cast<std::int64_t>(1000 / (1 - c.momentum));
   std::vector<double> first(curvatures.size());
   std::vector<double> last(curvatures.size());
   for (std::int64_t t = 0; t < steps; ++t) {
@@ -79,20 +79,21 @@ std::vector<double> growth(const Case& c, const std::vector<double>& curvatures)
 TEST_P(StabilityTest, ShrinksBelowTheLimitAndGrowsAboveIt) {
   const Case c = GetParam();
   constexpr double lr = 0.5;
-  const auto ratio = growth(c, {0.98 * c.limit / lr, 1.02 * c.limit / lr, 0.5 * c.limit / lr});
-  EXPECT_LT(ratio[0], 0.1);
-  EXPECT_FALSE(ratio[1] < 10) << "grew by " << ratio[1];
-  EXPECT_LT(ratio[2], 0.1);
+  const auto ratio = growth(c, {0.9 * c.limit / lr, 0.99 * c.limit / lr, 1.01 * c.limit / lr});
+  EXPECT_LT(ratio[0], 1e-3);
+  EXPECT_LT(ratio[1], 0.1);
+  EXPECT_FALSE(ratio[2] < 10) << "grew by " << ratio[2];
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Limits, StabilityTest,
-    testing::Values(Case{0, "none", 0, 2.0}, Case{0, "none", 0.9, 38.0},
-                    Case{0, "none", 0.95, 78.0}, Case{0, "none", 0.99, 398.0},
-                    Case{1, "none", 0, 1.0}, Case{1, "none", 0.9, 1.0}, Case{1, "none", 0.95, 1.0},
-                    Case{1, "none", 0.99, 1.0}, Case{1, "error_feedback", 0, 0.618},
-                    Case{1, "error_feedback", 0.9, 2.702}, Case{1, "error_feedback", 0.95, 4.0},
-                    Case{1, "error_feedback", 0.99, 9.51}));
+INSTANTIATE_TEST_SUITE_P(Limits, StabilityTest,
+                         testing::Values(Case{0, "none", 0, 2.0}, Case{0, "none", 0.9, 38.0},
+                                         Case{0, "none", 0.95, 78.0}, Case{0, "none", 0.99, 398.0},
+                                         Case{1, "none", 0, 1.0}, Case{1, "none", 0.9, 1.0},
+                                         Case{1, "none", 0.95, 1.0}, Case{1, "none", 0.99, 1.0},
+                                         Case{1, "error_feedback", 0, 0.618},
+                                         Case{1, "error_feedback", 0.9, 2.702},
+                                         Case{1, "error_feedback", 0.95, 4.0},
+                                         Case{1, "error_feedback", 0.99, 9.51}));
 
 }  // namespace
 }  // namespace penstock::delay

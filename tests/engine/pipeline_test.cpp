@@ -45,8 +45,8 @@ TEST_P(PipelineTest, DoubleBufferedOnAnyDepthIsAOneUpdateDelayBitForBit) {
   EXPECT_GT(reference.norms[3], 0.5) << "clipping has to be active somewhere";
   for (const int stages : {1, 2, 3, 4, 6}) {
     SCOPED_TRACE(stages);
-    const auto several = config({"pipeline.stages=" + std::to_string(stages),
-                                 "pipeline.micro_batches=6"});
+    const auto several =
+        config({"pipeline.stages=" + std::to_string(stages), "pipeline.micro_batches=6"});
     const auto one = config({"pipeline.micro_batches=6"});
     expect_same_bits(run_engine(several), run_plain_loop(one, 1));
   }
@@ -71,7 +71,7 @@ TEST_P(PipelineTest, AnyOtherDelayGivesOtherGradients) {
   for (const std::int64_t wrong : {0, 2}) {
     const auto other = run_plain_loop(c, wrong);
     EXPECT_NE(run.hash(), other.hash());
-    EXPECT_EQ(run.losses[0], other.losses[0]);   // both start at W(0)
+    EXPECT_EQ(run.losses[0], other.losses[0]);  // both start at W(0)
     EXPECT_NE(run.norms[3], other.norms[3]);
   }
 }
@@ -81,16 +81,17 @@ TEST_P(PipelineTest, TheSameRunTwiceGivesTheSameBits) {
   expect_same_bits(run_engine(c), run_engine(c));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Variants, PipelineTest,
-    testing::Values(
-        Variant{"adamw", {}}, Variant{"adamw_tied", {"model.tied=true"}},
-        Variant{"muon_ef",
-                {"optimizer.name=muon", "optimizer.lr=2e-2", "correction.name=error_feedback"}},
-        Variant{"muon_ef_tied_bf16",
-                {"optimizer.name=muon", "optimizer.lr=2e-2", "correction.name=error_feedback",
-                 "model.tied=true", "train.precision=bf16"}}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Variants, PipelineTest,
+                         testing::Values(Variant{"adamw", {}},
+                                         Variant{"adamw_tied", {"model.tied=true"}},
+                                         Variant{"muon_ef",
+                                                 {"optimizer.name=muon", "optimizer.lr=2e-2",
+                                                  "correction.name=error_feedback"}},
+                                         Variant{"muon_ef_tied_bf16",
+                                                 {"optimizer.name=muon", "optimizer.lr=2e-2",
+                                                  "correction.name=error_feedback",
+                                                  "model.tied=true", "train.precision=bf16"}}),
+                         [](const auto& test) { return test.param.name; });
 
 TEST(Pipeline, MicroBatchesOfAFlushedRunAddUpToOneBatch) {
   // The same 8 sequences as 2, 4 or 8 micro-batches: sums in another order, so equal up to fp32

@@ -65,7 +65,7 @@ class AttentionTest : public testing::TestWithParam<Case> {
  protected:
   Case c = GetParam();
   at::Tensor qkv = normal({c.rows(), c.qkv_width()}, "qkv", 1, c.type);
-  at::Tensor dy = normal({c.rows(), c.shape.heads * c.shape.width}, "dy", 1, c.type);
+  at::Tensor dy = normal({c.rows(), c.shape.heads* c.shape.width}, "dy", 1, c.type);
 };
 
 TEST_P(AttentionTest, IsItsFormula) {

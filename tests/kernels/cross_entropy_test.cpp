@@ -82,10 +82,11 @@ TEST_P(CrossEntropyTest, GradientIsThatOfAutograd) {
   EXPECT_TRUE(within(logits, x.grad(), bound));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Sizes, CrossEntropyTest,
-    testing::Combine(testing::Values(1, 3, 17), testing::Values(1, 3, 17, 257, 8191),
-                     testing::Values(at::kFloat, at::kBFloat16), testing::Values(0.0, 1.0, 1e4)));
+INSTANTIATE_TEST_SUITE_P(Sizes, CrossEntropyTest,
+                         testing::Combine(testing::Values(1, 3, 17),
+                                          testing::Values(1, 3, 17, 257, 8191),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(0.0, 1.0, 1e4)));
 
 TEST(CrossEntropy, EqualLogitsGiveTheLogarithmOfTheirNumber) {
   for (const float level : {0.0F, 1e4F, -1e4F}) {

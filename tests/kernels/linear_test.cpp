@@ -60,7 +60,8 @@ TEST_P(LinearTest, WeightGradientIsAddedInFp32) {
   const at::Tensor a = dy.to(at::kDouble).t();
   const at::Tensor b = x.to(at::kDouble);
   const at::Tensor expected = before.to(at::kDouble) + at::matmul(a, b);
-  // Additions in fp32 for both types: of every product in turn in fp32, of the finished sum in bf16.
+  // Additions in fp32 for both types: of every product in turn in fp32, of the finished sum in
+  // bf16.
   const double additions = type == at::kFloat ? static_cast<double>(n) : 1;
   EXPECT_TRUE(within(gradient, expected,
                      bound(a, b) + additions * fp32_rounding * (expected.abs() + before.abs())));

@@ -35,8 +35,7 @@ at::Tensor well_conditioned(std::int64_t rows, std::int64_t columns) {
   return at::matmul(u * at::linspace(0.5, 1, s.numel(), at::kDouble), vh).to(at::kFloat);
 }
 
-class NewtonSchulzTest
-    : public testing::TestWithParam<std::tuple<std::int64_t, std::int64_t>> {
+class NewtonSchulzTest : public testing::TestWithParam<std::tuple<std::int64_t, std::int64_t>> {
  protected:
   std::int64_t rows = std::get<0>(GetParam());
   std::int64_t columns = std::get<1>(GetParam());
@@ -76,9 +75,8 @@ TEST_P(NewtonSchulzTest, SingularValuesComeNearOne) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, NewtonSchulzTest,
                          testing::Values(std::tuple(1, 1), std::tuple(1, 17), std::tuple(17, 1),
-                                         std::tuple(3, 257), std::tuple(257, 3),
-                                         std::tuple(17, 17), std::tuple(24, 65),
-                                         std::tuple(65, 24)));
+                                         std::tuple(3, 257), std::tuple(257, 3), std::tuple(17, 17),
+                                         std::tuple(24, 65), std::tuple(65, 24)));
 
 TEST(NewtonSchulz, IgnoresTheScaleOfTheGradient) {
   const at::Tensor g = normal({9, 20}, "g");

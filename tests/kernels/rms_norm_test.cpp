@@ -27,9 +27,7 @@ double inverse_rms_roundings(std::int64_t width) {
   return (static_cast<double>(width) / 16 + 18) / 2 + 1;
 }
 
-at::Tensor inverse_rms(const at::Tensor& x) {
-  return (x.square().mean(1, true) + eps).rsqrt();
-}
+at::Tensor inverse_rms(const at::Tensor& x) { return (x.square().mean(1, true) + eps).rsqrt(); }
 
 struct Inputs {
   at::Tensor x, gain, dy, residual;
@@ -88,8 +86,8 @@ TEST_P(RmsNormTest, GradientsAreThoseOfAutograd) {
   const double sum_roundings = static_cast<double>(width) / 16 + 24;
   const at::Tensor expected_dx = residual + x.grad();
   const at::Tensor dx_bound =
-      fp32_rounding * ((norm_roundings + sum_roundings) * (direct + through_norm) +
-                       residual.abs()) +
+      fp32_rounding *
+          ((norm_roundings + sum_roundings) * (direct + through_norm) + residual.abs()) +
       storage_rounding(type) * (expected_dx.abs() + 1e-4 * (direct + through_norm));
   EXPECT_EQ(dx.scalar_type(), type);
   EXPECT_TRUE(within(dx, expected_dx, dx_bound));
@@ -102,10 +100,11 @@ TEST_P(RmsNormTest, GradientsAreThoseOfAutograd) {
 }
 
 // The scale 1e-3 makes eps larger than the mean square, the scale 1e4 makes it vanish.
-INSTANTIATE_TEST_SUITE_P(
-    Sizes, RmsNormTest,
-    testing::Combine(testing::Values(1, 3, 257), testing::Values(1, 3, 17, 257),
-                     testing::Values(at::kFloat, at::kBFloat16), testing::Values(1e-3, 1.0, 1e4)));
+INSTANTIATE_TEST_SUITE_P(Sizes, RmsNormTest,
+                         testing::Combine(testing::Values(1, 3, 257),
+                                          testing::Values(1, 3, 17, 257),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(1e-3, 1.0, 1e4)));
 
 TEST(RmsNorm, ZeroRowsGiveZerosAndFiniteGradients) {
   const at::Tensor x = at::zeros({2, 5});
@@ -130,8 +129,8 @@ TEST(RmsNorm, NanStaysInItsRow) {
     EXPECT_TRUE(same_bits(result.y[0], clean.y[0]));
     EXPECT_TRUE(same_bits(result.y[2], clean.y[2]));
     at::Tensor gain_gradient = at::zeros({17});
-    const at::Tensor dx = rms_norm_backward(in.dy, in.x, in.gain, result.inverse_rms, in.residual,
-                                            gain_gradient);
+    const at::Tensor dx =
+        rms_norm_backward(in.dy, in.x, in.gain, result.inverse_rms, in.residual, gain_gradient);
     EXPECT_TRUE(dx[1].isnan().all().item<bool>());
     EXPECT_FALSE(dx[0].isnan().any().item<bool>());
     EXPECT_TRUE(gain_gradient.isnan().all().item<bool>());
@@ -145,8 +144,8 @@ TEST(RmsNorm, TheSameBitsForEveryNumberOfThreads) {
       const Threads guard(threads);
       const Normalized forward = rms_norm(in.x, in.gain, eps);
       at::Tensor gain_gradient = at::zeros({65});
-      const at::Tensor dx = rms_norm_backward(in.dy, in.x, in.gain, forward.inverse_rms,
-                                              in.residual, gain_gradient);
+      const at::Tensor dx =
+          rms_norm_backward(in.dy, in.x, in.gain, forward.inverse_rms, in.residual, gain_gradient);
       return std::vector{forward.y, forward.inverse_rms, dx, gain_gradient};
     };
     const auto one = run(1);

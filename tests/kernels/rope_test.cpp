@@ -92,8 +92,7 @@ TEST_P(RopeTest, TurnsEveryPairByItsAngle) {
     const at::Tensor size =
         pairs.sum(2, true).expand({-1, -1, 2, -1}).reshape({x.size(0), rotated_width});
     EXPECT_TRUE(within(y.narrow(1, 0, rotated_width), expected,
-                       3 * fp32_rounding * size +
-                           1.01 * storage_rounding(type) * expected.abs()));
+                       3 * fp32_rounding * size + 1.01 * storage_rounding(type) * expected.abs()));
     EXPECT_TRUE(same_bits(y.narrow(1, rotated_width, 5), x.narrow(1, rotated_width, 5)))
         << "the columns after the last rotated head changed";
   }
@@ -103,7 +102,8 @@ TEST_P(RopeTest, TheInverseUndoesTheRotation) {
   at::Tensor y = x.clone();
   rotate(y, heads, head_width, positions, tables, Rotation::forward);
   rotate(y, heads, head_width, positions, tables, Rotation::inverse);
-  // Two rotations of 4 roundings each (the tables' included), two storages; a pair keeps its length.
+  // Two rotations of 4 roundings each (the tables' included), two storages; a pair keeps its
+  // length.
   const double relative = 8 * fp32_rounding + 2.01 * storage_rounding(type);
   EXPECT_LT(tests::norm_error(y, x.to(at::kDouble)), relative);
 }

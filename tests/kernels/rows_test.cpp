@@ -83,7 +83,8 @@ TEST(Rows, ToBf16RoundsToNearestTiesToEven) {
 
 TEST(Rows, ToBf16KeepsEveryNan) {
   // The payload's upper bits may all be zero: cutting them off must not leave an infinity.
-  for (const std::uint32_t bits : {0x7f800001U, 0xff800001U, 0x7fffffffU, 0xffffffffU, 0x7fc00000U}) {
+  for (const std::uint32_t bits :
+       {0x7f800001U, 0xff800001U, 0x7fffffffU, 0xffffffffU, 0x7fc00000U}) {
     const Bf16Bits result = bf16(std::bit_cast<float>(bits));
     EXPECT_GT(result & 0x7fffU, 0x7f80U) << bits;
   }
@@ -104,7 +105,8 @@ TEST(Rows, SumsStayWithinTheirRoundings) {
       magnitude += std::abs(term);
     }
     EXPECT_NEAR(sum_of_squares(a.data(), n) / squares, 1, sum_tolerance(n, 1)) << n;
-    EXPECT_NEAR(dot(a.data(), b.data(), c.data(), n), product, magnitude * sum_tolerance(n, 2)) << n;
+    EXPECT_NEAR(dot(a.data(), b.data(), c.data(), n), product, magnitude * sum_tolerance(n, 2))
+        << n;
   }
 }
 
@@ -147,7 +149,7 @@ TEST(Rows, ExponentialsAndTheirSum) {
     Floats e = a;
     const float sum = exponentials(e.data(), 0.25F, n);
     EXPECT_EQ(sum_of_exponentials(a.data(), 0.25F, n), sum) << "the loss of training and of "
-                                                                "evaluation would differ";
+                                                               "evaluation would differ";
     double expected = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
       const double value = std::exp(static_cast<double>(a[i]) - 0.25);

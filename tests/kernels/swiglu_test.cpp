@@ -64,19 +64,18 @@ TEST_P(SwigluTest, GradientIsThatOfAutograd) {
   const double roundings = 2 * (exp_roundings + 2) + 5;
   const at::Tensor gate_bound = d * up.abs() * (sigmoid + silu + gate.abs() * clamp);
   const at::Tensor up_bound = d * (silu + gate.abs() * clamp);
-  const at::Tensor bound =
-      roundings * fp32_rounding * at::cat({gate_bound, up_bound}, 1) +
-      clamp * at::cat({d * up.abs() * (gate.abs() + 1), d * gate.abs()}, 1) +
-      1.01 * storage_rounding(type) * x.grad().abs();
+  const at::Tensor bound = roundings * fp32_rounding * at::cat({gate_bound, up_bound}, 1) +
+                           clamp * at::cat({d * up.abs() * (gate.abs() + 1), d * gate.abs()}, 1) +
+                           1.01 * storage_rounding(type) * x.grad().abs();
   EXPECT_EQ(gradient.scalar_type(), type);
   EXPECT_TRUE(within(gradient, x.grad(), bound));
 }
 
 // The scale 1e4 saturates the sigmoid on both sides.
-INSTANTIATE_TEST_SUITE_P(
-    Sizes, SwigluTest,
-    testing::Combine(testing::Values(1, 3, 65), testing::Values(1, 3, 17, 257),
-                     testing::Values(at::kFloat, at::kBFloat16), testing::Values(1.0, 8.0, 1e4)));
+INSTANTIATE_TEST_SUITE_P(Sizes, SwigluTest,
+                         testing::Combine(testing::Values(1, 3, 65), testing::Values(1, 3, 17, 257),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(1.0, 8.0, 1e4)));
 
 TEST(Swiglu, Saturates) {
   const at::Tensor gate_up = at::tensor({1e4F, -1e4F, 0.0F, 3.0F, 3.0F, 3.0F}).view({1, 6});

@@ -10,8 +10,8 @@
 namespace penstock::model {
 namespace {
 
-using tests::GoldenModel;
 using tests::golden_model;
+using tests::GoldenModel;
 using tests::relative_error;
 
 /// One stage's part of the golden model with its flat buffers.
@@ -29,8 +29,7 @@ struct Part {
         weights(at::zeros({layout.weight_count}, type)),
         gradients(at::zeros({layout.gradient_count})) {
     for (const auto& parameter : layout.parameters) {
-      const bool tied_head =
-          golden.config.tied && parameter.spec.kind == ParameterKind::head;
+      const bool tied_head = golden.config.tied && parameter.spec.kind == ParameterKind::head;
       const std::string name(tied_head ? embedding_name : std::string_view(parameter.spec.name));
       weight_view(parameter, weights).copy_(golden.weights.at(name));
     }
@@ -62,8 +61,7 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
   }
   for (const auto& part : parts) {
     for (const auto& parameter : part.layout.parameters) {
-      const bool tied_head =
-          golden.config.tied && parameter.spec.kind == ParameterKind::head;
+      const bool tied_head = golden.config.tied && parameter.spec.kind == ParameterKind::head;
       const std::string name(tied_head ? embedding_name : std::string_view(parameter.spec.name));
       const at::Tensor gradient = gradient_view(parameter, part.gradients).clone();
       const auto [place, fresh] = result.gradients.emplace(name, gradient);
@@ -88,8 +86,7 @@ TEST_P(StageModelTest, LogitsAreThoseOfHuggingFace) {
   Part all(golden, chain, {0, static_cast<std::int64_t>(chain.size())}, at::kFloat);
   auto batch = golden.batch;
   batch.targets = at::Tensor();
-  const auto logits =
-      all.model.forward({}, batch, weight_views(all.layout, all.weights), nullptr);
+  const auto logits = all.model.forward({}, batch, weight_views(all.layout, all.weights), nullptr);
   EXPECT_LT(relative_error(logits.view(golden.logits.sizes()), golden.logits), fp32_tolerance);
 }
 

@@ -15,8 +15,8 @@ using tests::optimizer;
 using tests::worst_error;
 
 // An update rounds the weights twice (decay, subtraction), to 2^-24 each: twelve updates stay below
-// 24 * 6e-8 = 1.4e-6 of their norm. The step itself has some ten roundings, but is at most 0.05 of a
-// weight: twelve of them add 12 * 0.05 * 10 * 6e-8 = 4e-7. Wrong code is off by 8e-5 or more
+// 24 * 6e-8 = 1.4e-6 of their norm. The step itself has some ten roundings, but is at most 0.05 of
+// a weight: twelve of them add 12 * 0.05 * 10 * 6e-8 = 4e-7. Wrong code is off by 8e-5 or more
 // (tests/golden/README.md).
 constexpr double tolerance = 1.8e-6;
 

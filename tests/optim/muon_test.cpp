@@ -15,10 +15,10 @@ using tests::optimizer;
 using tests::worst_error;
 
 // Twelve updates round the weights 24 times: 1.4e-6 of their norm. Newton-Schulz amplifies fp32
-// noise (some 4 roundings of its start) up to 3.4445^5 = 485 times: 1.2e-4 of an update at worst, in
-// the directions of the smallest singular values only. An update is lr * scale <= 0.05 of a weight
-// or less, and learning rates sum to 0.36, so that all updates together are about a third of the
-// weights: 0.36 * 1.2e-4 = 4e-5 if every direction were as bad; one in ten at most is, and the
+// noise (some 4 roundings of its start) up to 3.4445^5 = 485 times: 1.2e-4 of an update at worst,
+// in the directions of the smallest singular values only. An update is lr * scale <= 0.05 of a
+// weight or less, and learning rates sum to 0.36, so that all updates together are about a third of
+// the weights: 0.36 * 1.2e-4 = 4e-5 if every direction were as bad; one in ten at most is, and the
 // updates' errors are independent: below 1e-5. Wrong code is off by 1e-4 or more
 // (tests/golden/README.md).
 constexpr double tolerance = 1e-5;

@@ -22,11 +22,21 @@ std::string letters(const std::vector<Action>& actions, int micro_batches) {
   for (const auto& action : actions) {
     const auto index = std::to_string(action.batch * micro_batches + action.micro_batch);
     switch (action.kind) {
-      case forward: text += "F" + index; break;
-      case backward: text += "B" + index; break;
-      case contribute: text += "C" + std::to_string(action.batch); break;
-      case update: text += "U" + std::to_string(action.version); break;
-      default: text += "?"; break;
+      case forward:
+        text += "F" + index;
+        break;
+      case backward:
+        text += "B" + index;
+        break;
+      case contribute:
+        text += "C" + std::to_string(action.batch);
+        break;
+      case update:
+        text += "U" + std::to_string(action.version);
+        break;
+      default:
+        text += "?";
+        break;
     }
     text += ' ';
   }
@@ -54,8 +64,7 @@ TEST(Schedule, UnknownNameListsTheKnownOnes) {
     find("1f2b");
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_STREQ(error.what(),
-                 "[schedule] no schedule is called '1f2b'; choose one of 1f1b, 2bw");
+    EXPECT_STREQ(error.what(), "[schedule] no schedule is called '1f2b'; choose one of 1f1b, 2bw");
   }
 }
 
@@ -74,7 +83,7 @@ void check_stage(const Schedule& schedule, int stage, PipelineShape shape, std::
     switch (action.kind) {
       case forward:
         EXPECT_EQ(action.version, schedule.version_read(action.batch));
-        EXPECT_LE(action.version, newest);                     // exists already
+        EXPECT_LE(action.version, newest);                      // exists already
         EXPECT_GT(action.version, newest - schedule.versions);  // is still kept
         EXPECT_TRUE(in_flight.emplace(key, action.version).second);
         most_in_flight = std::max(most_in_flight, in_flight.size());
@@ -100,7 +109,8 @@ void check_stage(const Schedule& schedule, int stage, PipelineShape shape, std::
         }
         newest = action.version;
         break;
-      default: ADD_FAILURE() << "unexpected action";
+      default:
+        ADD_FAILURE() << "unexpected action";
     }
   }
   EXPECT_EQ(newest, batches);
@@ -141,7 +151,9 @@ Timing simulate(const Schedule& schedule, PipelineShape shape, std::int64_t batc
   std::vector<double> now(d, 0.0);
   std::map<std::int64_t, double> batch_end;
   bool progress = true;
-  const auto number = [&](const Action& a) { return a.batch * shape.micro_batches + a.micro_batch; };
+  const auto number = [&](const Action& a) {
+    return a.batch * shape.micro_batches + a.micro_batch;
+  };
   while (progress) {
     progress = false;
     for (std::size_t s = 0; s < d; ++s) {

@@ -68,8 +68,8 @@ struct PlainModel {
 
   explicit PlainModel(const config::Config& c) : config(c) {
     versions.push_back(at::zeros({layout.weight_count}));
-    model::initialize_weights(layout, config.model,
-                              static_cast<std::uint64_t>(config.train.seed), versions[0]);
+    model::initialize_weights(layout, config.model, static_cast<std::uint64_t>(config.train.seed),
+                              versions[0]);
   }
 
   at::Tensor compute_copy(std::size_t version) const {
@@ -178,7 +178,8 @@ RunResult run_plain_loop(const config::Config& config, std::int64_t delay) {
       model::StageModel::Tape tape;
       const at::Tensor y = plain.model.forward({}, batch, weights, &tape);
       loss += y.item<double>() / static_cast<double>(config.pipeline.micro_batches);
-      plain.model.backward({}, batch, weights, tape, model::gradient_views(plain.layout, gradients));
+      plain.model.backward({}, batch, weights, tape,
+                           model::gradient_views(plain.layout, gradients));
     }
     plain.tie(gradients);
     const double norm = plain.norm(gradients);

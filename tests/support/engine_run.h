@@ -18,16 +18,17 @@ namespace penstock::tests {
 config::Config small_config(const std::vector<std::string>& overrides);
 
 struct RunResult {
-  std::vector<double> losses;                    // of every update
-  std::vector<double> norms;                     // gradient norms before clipping
+  std::vector<double> losses;  // of every update
+  std::vector<double> norms;   // gradient norms before clipping
   std::vector<engine::EvaluationEvent> evaluations;
-  std::map<std::string, at::Tensor> weights;     // the newest, by name
+  std::map<std::string, at::Tensor> weights;  // the newest, by name
 
   std::string hash() const;
 };
 
 /// Random tokens as a pure function of the position. `distinct_batches` > 0 repeats the first ones.
-engine::SourceFactory random_tokens(const config::Config& config, std::int64_t distinct_batches = 0);
+engine::SourceFactory random_tokens(const config::Config& config,
+                                    std::int64_t distinct_batches = 0);
 
 RunResult run_engine(const config::Config& config, const engine::SourceFactory& source,
                      std::int64_t validation_micro_batches = 0);

@@ -145,11 +145,12 @@ FakeResult run_fake(const FakeRun& run, schedule::EvaluationPlan plan = {},
     streams.push_back(schedule::with_transfers(std::move(stream), s, run.stages));
   }
   std::deque<StageClock> clocks(static_cast<std::size_t>(run.stages));
-  run_stage_threads<Payload>(workers, std::move(streams), clocks, [](int) {},
-                             [&] {
-                               reduction.close();
-                               gate.close();
-                             });
+  run_stage_threads<Payload>(
+      workers, std::move(streams), clocks, [](int) {},
+      [&] {
+        reduction.close();
+        gate.close();
+      });
   FakeResult result;
   for (auto& stage : stages) result.weights.push_back(stage.weight());
   result.evaluations = stages.back().evaluations;
@@ -204,8 +205,8 @@ TEST(StageThreads, RandomDelaysChangeNothing) {
 
 TEST(StageThreads, EvaluationSeesTheNewestWeightsOfEveryStage) {
   for (const auto& schedule : schedule::registry()) {
-    const FakeRun run{.stages = 3, .micro_batches = 4, .batches = 10,
-                      .schedule = std::string(schedule.name)};
+    const FakeRun run{
+        .stages = 3, .micro_batches = 4, .batches = 10, .schedule = std::string(schedule.name)};
     const auto result = run_fake(run, {.every = 3, .micro_batches = 2});
     std::vector<std::pair<std::int64_t, std::int64_t>> expected;
     for (const std::int64_t version : {3, 6, 9, 10}) {
@@ -222,8 +223,8 @@ TEST(StageThreads, EvaluationSeesTheNewestWeightsOfEveryStage) {
 
 TEST(StageThreads, AStopFinishesEveryStartedBatch) {
   for (const auto& schedule : schedule::registry()) {
-    FakeRun run{.stages = 3, .micro_batches = 3, .batches = 1000,
-                .schedule = std::string(schedule.name)};
+    FakeRun run{
+        .stages = 3, .micro_batches = 3, .batches = 1000, .schedule = std::string(schedule.name)};
     const auto stopped = run_fake(run, {}, 7).weights;
     run.batches = 7;
     EXPECT_EQ(stopped, plain_loop(run, schedule.delay)) << schedule.name;
@@ -285,7 +286,8 @@ TEST(StageThreads, AVersionThatIsNotThereIsRefusedByTheSlots) {
         std::make_unique<WrongVersion>(schedule.generate(0, {1, 2}, has_batch), 4, shift), 0, 1));
     std::deque<StageClock> clocks(1);
     const auto go = [&] {
-      run_stage_threads<Payload>({&stage}, std::move(streams), clocks, [](int) {}, [] {});
+      run_stage_threads<Payload>(
+          {&stage}, std::move(streams), clocks, [](int) {}, [] {});
     };
     // Batch 4 should read W(3). W(2) is still in its slot: reading it is a delay of two, which the
     // result shows; W(4) is not written yet, which the slots refuse.
