@@ -2,13 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <fstream>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -63,25 +65,65 @@ std::string header_of(const SafetensorsFile& file) {
   return text;
 }
 
-at::Tensor read_tensor(const json& entry, std::string_view body,
+std::vector<std::int64_t> whole_numbers(const json& entry, const char* key,
+                                        const std::filesystem::path& path) {
+  const json& list = entry.at(key);
+  bool whole = list.is_array();
+  for (const json& item : list) whole = whole && item.is_number_integer();
+  if (!whole) throw malformed(path, fmt::format("'{}' is no list of whole numbers", key));
+  return list.get<std::vector<std::int64_t>>();
+}
+
+/// Bytes of a tensor of this shape. Also checks products that a zero would hide.
+std::int64_t byte_count(const std::vector<std::int64_t>& shape, at::ScalarType type,
+                        const std::filesystem::path& path) {
+  std::int64_t bytes = static_cast<std::int64_t>(c10::elementSize(type));
+  bool empty = false;
+  for (const std::int64_t size : shape) {
+    empty = empty || size == 0;
+    if (size < 0 || __builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes)) {
+      throw malformed(path, "a shape is out of range");
+    }
+  }
+  return empty ? 0 : bytes;
+}
+
+using ByteRange = std::pair<std::int64_t, std::int64_t>;
+
+at::Tensor read_tensor(const json& entry, std::string_view body, std::vector<ByteRange>& ranges,
                        const std::filesystem::path& path) {
   const auto type = type_of(entry.at("dtype").get<std::string>(), path);
-  const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
-  const auto range = entry.at("data_offsets").get<std::array<std::size_t, 2>>();
-  std::size_t bytes = c10::elementSize(type);
-  for (const std::int64_t size : shape) {
-    const auto limit =
-        std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(bytes + 1);
-    if (size < 0 || size > limit) throw malformed(path, "a shape is out of range");
-    bytes *= static_cast<std::size_t>(size);
-  }
-  if (range[0] > range[1] || range[1] > body.size() || range[1] - range[0] != bytes) {
+  const auto shape = whole_numbers(entry, "shape", path);
+  const auto range = whole_numbers(entry, "data_offsets", path);
+  if (range.size() != 2) throw malformed(path, "'data_offsets' are not two numbers");
+  const std::int64_t bytes = byte_count(shape, type, path);
+  const auto available = static_cast<std::int64_t>(body.size());
+  if (range[0] < 0 || range[0] > range[1] || range[1] > available || range[1] - range[0] != bytes) {
     throw malformed(path, fmt::format("bytes {} to {} of {} do not hold the stated shape", range[0],
-                                      range[1], body.size()));
+                                      range[1], available));
   }
+  ranges.emplace_back(range[0], range[1]);
   at::Tensor tensor = at::empty(shape, type);
-  if (bytes > 0) std::memcpy(tensor.mutable_data_ptr(), body.data() + range[0], bytes);
+  if (bytes > 0) {
+    std::memcpy(tensor.mutable_data_ptr(), body.data() + range[0], static_cast<std::size_t>(bytes));
+  }
   return tensor;
+}
+
+void require_gapless(std::vector<ByteRange> ranges, std::size_t size,
+                     const std::filesystem::path& path) {
+  std::ranges::sort(ranges);
+  std::int64_t end = 0;
+  bool gapless = true;
+  for (const auto& [first, last] : ranges) {
+    gapless = gapless && first == end;
+    end = last;
+  }
+  if (!gapless || end != static_cast<std::int64_t>(size)) {
+    throw malformed(path, fmt::format("its tensors do not fill its {} bytes of data without gaps "
+                                      "and overlaps",
+                                      size));
+  }
 }
 
 }  // namespace
@@ -101,8 +143,9 @@ void write_safetensors(const std::filesystem::path& path, const SafetensorsFile&
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in)
+  if (!in || std::filesystem::is_directory(path)) {
     throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
+  }
   const std::string content(std::istreambuf_iterator<char>(in), {});
   std::uint64_t length = 0;
   if (content.size() < sizeof length) throw malformed(path, "it ends before its header");
@@ -113,13 +156,16 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   SafetensorsFile file;
   try {
     const json header = json::parse(all.substr(sizeof length, length));
+    if (!header.is_object()) throw malformed(path, "its header is no JSON object");
+    std::vector<ByteRange> ranges;
     for (const auto& [name, entry] : header.items()) {
       if (name == "__metadata__") {
         file.metadata = entry.get<std::map<std::string, std::string>>();
       } else {
-        file.tensors[name] = read_tensor(entry, body, path);
+        file.tensors[name] = read_tensor(entry, body, ranges, path);
       }
     }
+    require_gapless(std::move(ranges), body.size(), path);
   } catch (const json::exception& error) {
     throw malformed(path, error.what());
   }

@@ -56,7 +56,7 @@ void add_generate_command(CLI::App& root) {
   command
       ->add_option("--temperature", arguments->sampling.temperature,
                    "0 takes the most likely token.")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   command->add_option("--top-k", arguments->sampling.top_k, "Only the k most likely; 0: all.")
       ->check(CLI::NonNegativeNumber)

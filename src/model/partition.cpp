@@ -8,41 +8,46 @@
 namespace penstock::model {
 namespace {
 
-/// The best cut of the first units into some stages: compared by worst stage, then by squares.
+/// The best cut of the first units into some stages.
 struct Cut {
-  double worst = std::numeric_limits<double>::infinity();
-  double squares = std::numeric_limits<double>::infinity();
+  double value = std::numeric_limits<double>::infinity();
   std::size_t last_start = 0;
-
-  bool better_than(const Cut& other) const {
-    return worst < other.worst || (worst == other.worst && squares < other.squares);
-  }
 };
+
+/// Minimises, over all cuts of costs into d ranges, what `combine(value so far, cost of a range)`
+/// leaves at the end. Returns the table [ranges][units] of best cuts.
+template <class Combine>
+std::vector<std::vector<Cut>> best_cuts(const std::vector<double>& costs, std::size_t d,
+                                        Combine combine) {
+  const std::size_t n = costs.size();
+  std::vector<double> sum(n + 1, 0.0);
+  for (std::size_t i = 0; i < n; ++i) sum[i + 1] = sum[i] + costs[i];
+  std::vector<std::vector<Cut>> best(d + 1, std::vector<Cut>(n + 1));
+  best[0][0] = {0, 0};
+  for (std::size_t k = 1; k <= d; ++k) {
+    for (std::size_t i = k; i <= n; ++i) {
+      for (std::size_t start = k - 1; start < i; ++start) {
+        const double value = combine(best[k - 1][start].value, sum[i] - sum[start]);
+        if (value < best[k][i].value || start == k - 1) best[k][i] = {value, start};
+      }
+    }
+  }
+  return best;
+}
 
 }  // namespace
 
 std::vector<UnitRange> balanced_partition(const std::vector<double>& costs, int stages) {
-  const std::size_t n = costs.size();
   const auto d = static_cast<std::size_t>(stages);
-  std::vector<double> sum(n + 1, 0.0);
-  for (std::size_t i = 0; i < n; ++i) sum[i + 1] = sum[i] + costs[i];
-
-  // best[k][i]: the first i units in k stages
-  std::vector<std::vector<Cut>> best(d + 1, std::vector<Cut>(n + 1));
-  best[0][0] = {0, 0, 0};
-  for (std::size_t k = 1; k <= d; ++k) {
-    for (std::size_t i = k; i <= n; ++i) {
-      for (std::size_t start = k - 1; start < i; ++start) {
-        const double cost = sum[i] - sum[start];
-        const Cut& before = best[k - 1][start];
-        const Cut cut{std::max(before.worst, cost), before.squares + cost * cost, start};
-        if (cut.better_than(best[k][i])) best[k][i] = cut;
-      }
-    }
-  }
+  const auto by_worst =
+      best_cuts(costs, d, [](double worst, double cost) { return std::max(worst, cost); });
+  const double worst = by_worst[d][costs.size()].value;
+  const auto best = best_cuts(costs, d, [worst](double squares, double cost) {
+    return cost > worst ? std::numeric_limits<double>::infinity() : squares + cost * cost;
+  });
 
   std::vector<UnitRange> ranges(d);
-  std::size_t end = n;
+  std::size_t end = costs.size();
   for (std::size_t k = d; k > 0; --k) {
     const std::size_t start = best[k][end].last_start;
     ranges[k - 1] = {static_cast<std::int64_t>(start), static_cast<std::int64_t>(end)};

@@ -124,6 +124,9 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   print_settings(out, config, data);
 
   EventQueue events;
+  comm::BatchGate gate(config.updates());
+  // Before anything that starts threads: they inherit the blocked signals.
+  const StopSignals signals([&] { gate.request_stop(); });
   engine::Pipeline pipeline({.config = &config,
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
@@ -135,30 +138,26 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   }
   observe::MetricsWriter metrics(folder.metrics());
   observe::Progress progress(out, output.console, config.updates());
-  comm::BatchGate gate(config.updates());
   RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress});
-  {
-    const StopSignals signals([&] { gate.request_stop(); });
-    run_pipeline(pipeline, gate, events, reporter);
-    progress.finish();
+  run_pipeline(pipeline, gate, events, reporter);
+  progress.finish();
 
-    const auto weights = by_name(pipeline.weights());
-    checkpoint::write_safetensors(folder.weights(), {weights, {{"format", "pt"}}});
-    auto summary = reporter.summary();
-    summary.peak_rss_bytes = observe::peak_rss_bytes();
-    summary.weights_hash = checkpoint::weights_hash(weights);
-    summary.interrupted = summary.steps < config.updates();
-    summary.run_dir = folder.path.string();
-    if (!reporter.losses().empty()) {
-      fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
-    }
-    fmt::print(out, "\n{}", observe::to_text(summary));
-    if (!config.output.sample.empty() && !summary.interrupted) {
-      print_sample(out, config, data, weights);
-    }
-    out.flush();
-    return summary;
+  const auto weights = by_name(pipeline.weights());
+  checkpoint::write_safetensors(folder.weights(), {weights, {{"format", "pt"}}});
+  auto summary = reporter.summary();
+  summary.peak_rss_bytes = observe::peak_rss_bytes();
+  summary.weights_hash = checkpoint::weights_hash(weights);
+  summary.interrupted = summary.steps < config.updates();
+  summary.run_dir = folder.path.string();
+  if (!reporter.losses().empty()) {
+    fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
   }
+  fmt::print(out, "\n{}", observe::to_text(summary));
+  if (!config.output.sample.empty() && !summary.interrupted) {
+    print_sample(out, config, data, weights);
+  }
+  out.flush();
+  return summary;
 }
 
 }  // namespace penstock::train

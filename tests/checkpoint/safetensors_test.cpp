@@ -54,8 +54,7 @@ std::string problem_of(const std::string& bytes) {
 
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
-         (a.nbytes() == 0 ||
-          std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0);
+         (a.nbytes() == 0 || std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0);
 }
 
 TEST(Safetensors, RoundTripOfEveryTypeAndShape) {
@@ -73,8 +72,8 @@ TEST(Safetensors, RoundTripOfEveryTypeAndShape) {
   file.tensors["special"] =
       at::tensor({std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(),
                   -0.0F, std::numeric_limits<float>::denorm_min()});
-  file.tensors["whole range"] = at::tensor({std::numeric_limits<std::int64_t>::min(),
-                                            std::numeric_limits<std::int64_t>::max()});
+  file.tensors["whole range"] = at::tensor(
+      {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()});
   write_safetensors(folder / "w.safetensors", file);
   const SafetensorsFile back = read_safetensors(folder / "w.safetensors");
   EXPECT_EQ(back.metadata, file.metadata);
@@ -92,13 +91,17 @@ TEST(Safetensors, TheBytesAreThoseOfTheFormat) {
   file.tensors["a"] = at::tensor({258}, at::kLong).view({1, 1});
   file.tensors["c"] = at::tensor({1.5F}).to(at::kBFloat16);
   write_safetensors(folder / "w.safetensors", file);
-  std::string header =
-      R"({"__metadata__":{"step":"7"},)"
-      R"("a":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]},)"
-      R"("b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]},)"
-      R"("c":{"dtype":"BF16","shape":[1],"data_offsets":[16,18]}})";
+  std::string header = R"({"__metadata__":{"step":"7"},)"
+                       R"("a":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]},)"
+                       R"("b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]},)"
+                       R"("c":{"dtype":"BF16","shape":[1],"data_offsets":[16,18]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
-  const std::string body("\x02\x01\0\0\0\0\0\0" "\0\0\x80\x3f" "\0\0\0\xc0" "\xc0\x3f", 18);
+  const std::string body(
+      "\x02\x01\0\0\0\0\0\0"
+      "\0\0\x80\x3f"
+      "\0\0\0\xc0"
+      "\xc0\x3f",
+      18);
   EXPECT_EQ(folder.read("w.safetensors"), file_of(header, body));
 }
 
@@ -111,8 +114,8 @@ TEST(Safetensors, TensorsStartAtAMultipleOfEightBytes) {
     const std::string bytes = folder.read("w.safetensors");
     EXPECT_EQ((bytes.size() - 4) % 8, 0U) << "name of " << length;
     EXPECT_EQ(static_cast<std::uint8_t>(bytes[0]), bytes.size() - 8 - 4);
-    EXPECT_TRUE(read_safetensors(folder / "w.safetensors").tensors.contains(
-        std::string(length, 'n')));
+    EXPECT_TRUE(
+        read_safetensors(folder / "w.safetensors").tensors.contains(std::string(length, 'n')));
   }
 }
 
@@ -137,7 +140,10 @@ TEST(Safetensors, ReadsFilesOfOtherWriters) {
   const std::string header =
       "{ \"y\" : {\"data_offsets\":[4,12], \"shape\":[1], \"dtype\":\"F64\"},\n"
       " \"x\":{\"shape\":[],\"dtype\":\"F32\",\"data_offsets\":[0,4]} }";
-  const std::string body("\0\0\x80\x3f" "\0\0\0\0\0\0\xf0\x3f", 12);
+  const std::string body(
+      "\0\0\x80\x3f"
+      "\0\0\0\0\0\0\xf0\x3f",
+      12);
   const SafetensorsFile file = read_bytes(file_of(header, body));
   EXPECT_EQ(file.tensors.at("x").dim(), 0);
   EXPECT_EQ(file.tensors.at("x").item<float>(), 1.0F);
@@ -160,8 +166,8 @@ TEST(Safetensors, AFolderIsNoFile) {
     read_safetensors(folder.path());
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_EQ(error.what(), "[weights] '" + folder.path().string() +
-                                "' cannot be opened; give an existing file");
+    EXPECT_EQ(error.what(),
+              "[weights] '" + folder.path().string() + "' cannot be opened; give an existing file");
   }
 }
 
@@ -272,9 +278,9 @@ TEST(Safetensors, GapsAndOverlapsAreRefused) {
 }
 
 TEST(Safetensors, ShapesOutOfRangeAreRefused) {
-  for (const char* shape : {"[-1]", "[-2,-2]", "[9223372036854775807]",
-                            "[4294967296,4294967296]", "[4611686018427387904,4]",
-                            "[2147483648,2147483648,4]", "[0,9223372036854775807,4]"}) {
+  for (const char* shape :
+       {"[-1]", "[-2,-2]", "[9223372036854775807]", "[4294967296,4294967296]",
+        "[4611686018427387904,4]", "[2147483648,2147483648,4]", "[0,9223372036854775807,4]"}) {
     EXPECT_EQ(problem_of(one_tensor(std::string(R"("dtype":"F32","shape":)") + shape +
                                     R"(,"data_offsets":[0,0])")),
               "a shape is out of range")

@@ -40,8 +40,8 @@ TEST(WeightsHash, EveryBitCounts) {
   const std::string expected = weights_hash({{"a", short_one()}, {"b", long_one()}});
   for (int bit = 0; bit < 32; ++bit) {
     const at::Tensor flipped = long_one();
-    flipped.view(at::kInt)[299].bitwise_xor_(at::scalar_tensor(
-        static_cast<std::int32_t>(std::uint32_t{1} << bit), at::kInt));
+    flipped.view(at::kInt)[299].bitwise_xor_(
+        at::scalar_tensor(static_cast<std::int32_t>(std::uint32_t{1} << bit), at::kInt));
     EXPECT_NE(weights_hash({{"a", short_one()}, {"b", flipped}}), expected) << bit;
   }
   at::Tensor negative_zero = short_one();

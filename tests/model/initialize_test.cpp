@@ -65,7 +65,8 @@ TEST(Initialize, GainsAreOneAndTheRestHasItsDeviation) {
       EXPECT_TRUE(at::equal(weight, at::ones_like(weight))) << name;
       continue;
     }
-    const bool into_residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+    const bool into_residual =
+        name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
     const double deviation = into_residual ? 0.02 / std::sqrt(16.0) : 0.02;
     const auto n = static_cast<double>(weight.numel());
     const at::Tensor w = weight.to(at::kDouble);

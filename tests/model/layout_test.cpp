@@ -32,8 +32,8 @@ std::vector<UnitRange> cut(const std::vector<std::int64_t>& counts) {
   return partition_from_counts(counts);
 }
 
-const std::vector<std::vector<std::int64_t>> cuts = {
-    {8}, {4, 4}, {1, 7}, {7, 1}, {2, 3, 3}, {1, 1, 1, 1, 1, 1, 1, 1}};
+const std::vector<std::vector<std::int64_t>> cuts = {{8},    {4, 4},    {1, 7},
+                                                     {7, 1}, {2, 3, 3}, {1, 1, 1, 1, 1, 1, 1, 1}};
 
 /// Begin and end of places in a buffer must not overlap, and lie inside it.
 void expect_disjoint(std::vector<std::pair<std::int64_t, std::int64_t>> places,
@@ -69,8 +69,8 @@ TEST_P(LayoutTest, TensorsAreAlignedAndApart) {
           EXPECT_EQ(tensor.shape, specs[t].shape());
           EXPECT_EQ(tensor.weight_offset % 64, 0);
           EXPECT_EQ(tensor.gradient_offset % 64, 0);
-          const bool shared = tied && range.first == 0 &&
-                              specs[t].parameters.front().kind == ParameterKind::head;
+          const bool shared =
+              tied && range.first == 0 && specs[t].parameters.front().kind == ParameterKind::head;
           if (shared) {
             EXPECT_EQ(tensor.weight_offset, l.units[0][0].weight_offset);
           } else {

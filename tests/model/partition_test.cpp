@@ -23,7 +23,8 @@ std::pair<double, double> quality(const Costs& costs, const Ranges& ranges) {
   double worst = 0;
   double squares = 0;
   for (const auto& range : ranges) {
-    const double cost = std::accumulate(costs.begin() + range.first, costs.begin() + range.last, 0.0);
+    const double cost =
+        std::accumulate(costs.begin() + range.first, costs.begin() + range.last, 0.0);
     worst = std::max(worst, cost);
     squares += cost * cost;
   }
@@ -121,11 +122,12 @@ TEST(Partition, TheMapShowsUnitsParametersAndWork) {
   chain[0] = {UnitKind::embedding, 0, {{{{"e", ParameterKind::embedding, {1000, 1500}}}}}, 0};
   chain[1] = {UnitKind::mlp, 4, {{{{"m", ParameterKind::matrix, {100, 100}}}}}, 1};
   chain[2] = {UnitKind::head, 0, {}, 3};
-  EXPECT_EQ(stage_map(chain, {{0, 2}, {2, 3}}),
-            "  stage 0:  2 units, embedding .. mlp 4              1.51 M parameters,  25.0 % of the "
-            "work\n"
-            "  stage 1:  1 units, head                            0.00 M parameters,  75.0 % of the "
-            "work\n");
+  EXPECT_EQ(
+      stage_map(chain, {{0, 2}, {2, 3}}),
+      "  stage 0:  2 units, embedding .. mlp 4              1.51 M parameters,  25.0 % of the "
+      "work\n"
+      "  stage 1:  1 units, head                            0.00 M parameters,  75.0 % of the "
+      "work\n");
 }
 
 }  // namespace
