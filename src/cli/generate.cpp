@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +21,11 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
+  const double temperature = arguments.sampling.temperature;
+  if (!std::isfinite(temperature) || temperature < 0) {
+    throw user_error("command line", "--temperature = {} is no temperature; give a number >= 0",
+                     temperature);
+  }
   const auto run = train::load_run(arguments.run);
   if (!run.tokenizer) {
     throw user_error("run",
@@ -56,7 +62,6 @@ void add_generate_command(CLI::App& root) {
   command
       ->add_option("--temperature", arguments->sampling.temperature,
                    "0 takes the most likely token.")
-      ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   command->add_option("--top-k", arguments->sampling.top_k, "Only the k most likely; 0: all.")
       ->check(CLI::NonNegativeNumber)

@@ -2,20 +2,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <string>
 #include <system_error>
 #include <vector>
 
+#include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 
 namespace penstock {
 namespace {
 
+using support::FileSizeLimit;
 using support::TemporaryFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -27,26 +27,6 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
   }
   return names;
 }
-
-/// While it lives, no file can grow beyond `bytes`: writing fails like on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
 
 TEST(AtomicFile, WritesTheBytesInOrder) {
   const TemporaryFolder folder;

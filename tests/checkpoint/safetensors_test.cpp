@@ -8,9 +8,11 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/error.h"
+#include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 
 namespace penstock::checkpoint {
@@ -295,7 +297,11 @@ TEST(Safetensors, AFailedWriteLeavesTheOldFile) {
   EXPECT_THROW(write_safetensors(folder / "w.safetensors", {{{"w", at::ones({2}, at::kHalf)}}, {}}),
                std::logic_error);
   EXPECT_EQ(folder.read("w.safetensors"), before);
-  EXPECT_THROW(write_safetensors(folder / "w.safetensors/x", {}), std::system_error);
+  {
+    const support::FileSizeLimit full_disk(1000);
+    EXPECT_THROW(write_safetensors(folder / "w.safetensors", {{{"w", at::ones({500})}}, {}}),
+                 std::system_error);
+  }
   EXPECT_EQ(folder.read("w.safetensors"), before);
 }
 
