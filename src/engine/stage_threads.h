@@ -66,7 +66,11 @@ void run_stage_threads(const std::vector<Stage<Payload>*>& stages,
 
   {
     std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < stages.size(); ++i) threads.emplace_back(run, i);
+    try {
+      for (std::size_t i = 0; i < stages.size(); ++i) threads.emplace_back(run, i);
+    } catch (...) {
+      fail(std::current_exception());  // the system has no thread left: end those that run
+    }
   }
   if (failure) std::rethrow_exception(failure);
 }

@@ -41,7 +41,9 @@ struct Reference {
 
 /// Softmax over the scores of the tokens so far, written out, in double.
 Reference reference(const at::Tensor& qkv, const Case& c) {
-  const auto [heads, kv_heads, width] = c.shape;
+  const std::int64_t heads = c.shape.heads;
+  const std::int64_t kv_heads = c.shape.kv_heads;
+  const std::int64_t width = c.shape.width;
   const at::Tensor split =
       qkv.view({c.sequences, c.tokens, heads + 2 * kv_heads, width}).transpose(1, 2);
   const at::Tensor q = split.narrow(1, 0, heads);
