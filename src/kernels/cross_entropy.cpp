@@ -34,7 +34,7 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
                          const float* values = buffer.load(row);
                          const float peak = rows::maximum(values, width);
                          const double sum = rows::sum_of_exponentials(values, peak, width);
-                         return std::log(sum) + peak - values[target];
+                         return std::log(sum) + (static_cast<double>(peak) - values[target]);
                        });
 }
 
@@ -50,7 +50,7 @@ double cross_entropy_with_gradient(at::Tensor logits, const at::Tensor& targets,
                          rows::multiply(values, static_cast<float>(gradient_scale / sum), width);
                          values[target] -= static_cast<float>(gradient_scale);
                          buffer.store(row);
-                         return std::log(sum) + peak - target_logit;
+                         return std::log(sum) + (peak - target_logit);
                        });
 }
 

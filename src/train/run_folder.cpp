@@ -60,10 +60,11 @@ LoadedRun load_run(const std::filesystem::path& path) {
                      path.string());
   }
   if (!fs::exists(folder.weights())) {
-    throw user_error("run",
-                     "'{}' has no model.safetensors: the run has not ended; wait for it, or "
-                     "stop it with Ctrl-C, which writes the weights",
-                     path.string());
+    throw user_error(
+        "run",
+        "'{}' has no model.safetensors: the run has not ended or has failed; wait for it, or "
+        "stop it with Ctrl-C, which writes the weights",
+        path.string());
   }
   LoadedRun run;
   run.config = config::load(folder.config(), {}, catalogue());

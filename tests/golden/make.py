@@ -337,7 +337,7 @@ def make_optimizers():
                                      ns_coefficients=MUON["coefficients"], eps=MUON["eps"],
                                      ns_steps=MUON["iterations"], adjust_lr_fn=scale)
                 # Distance after each step relative to the distance travelled: bf16 keeps 8 bits
-                # (2^-9 = 0.002 a rounding), and five iterations multiply small singular values by
+                # (2^-8 = 0.002 a rounding), and five iterations multiply small singular values by
                 # up to 3.4445^5 = 485, noise included.
                 error = relative_difference(by_torch - w, after - w)
                 line += f"; bf16 torch differs by {error:.1e} of the way"

@@ -150,7 +150,8 @@ TEST(RunFolder, WhatIsMissingIsNamed) {
   create_run_folder(config_for(path), nullptr);
   EXPECT_EQ(error_of([&] { load_run(path); }),
             "[run] " + shown +
-                " has no model.safetensors: the run has not ended; wait for it, or stop it with "
+                " has no model.safetensors: the run has not ended or has failed; wait for it, or "
+                "stop it with "
                 "Ctrl-C, which writes the weights");
   folder.write("run/model.safetensors", "short");
   EXPECT_THAT(error_of([&] { load_run(path); }), HasSubstr("no readable safetensors file"));
