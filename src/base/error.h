@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -23,6 +24,12 @@ template <class... Args>
 [[nodiscard]] UserError user_error(std::string_view where, fmt::format_string<Args...> format,
                                    Args&&... args) {
   return {where, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+/// The first line of an exception's message: LibTorch appends a stack trace to its own.
+inline std::string first_line(const std::exception& error) {
+  const std::string_view text = error.what();
+  return std::string(text.substr(0, text.find('\n')));
 }
 
 }  // namespace penstock

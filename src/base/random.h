@@ -1,5 +1,6 @@
 #pragma once
-// Counter-based random numbers: a pure function of (key, counter), the same on every machine.
+// Counter-based random numbers: a pure function of (key, counter). Bits and uniform numbers are the
+// same on every machine, normal ones up to the last bit of the system's log1p and cos.
 
 #include <cmath>
 #include <cstdint>

@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", error.what());
     return exit_user_error;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    fmt::print(stderr, "{}\n", penstock::first_line(error));
     return exit_failure;
   }
 }

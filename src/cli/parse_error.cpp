@@ -56,7 +56,8 @@ std::string describe_parse_error(const CLI::App& root, const CLI::ParseError& er
                          did_you_mean(word, commands), help);
     }
     word = word.substr(0, word.find('='));
-    if (word.starts_with("--") && !contains(flags, word)) {
+    const bool is_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+    if ((at_root || is_extra) && word.starts_with("--") && !contains(flags, word)) {
       return fmt::format("[command line] there is no flag '{}'{}; see {}", word,
                          did_you_mean(word, flags), help);
     }

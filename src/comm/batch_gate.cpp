@@ -6,8 +6,6 @@
 
 namespace penstock::comm {
 
-static_assert(std::atomic<bool>::is_always_lock_free, "request_stop runs in signal handlers");
-
 bool BatchGate::decide(std::int64_t batch) {
   const std::lock_guard lock(mutex_);
   if (batch >= decided_) {

@@ -22,7 +22,6 @@ class BatchGate {
   /// Throws Closed after close().
   bool wait(std::int64_t batch);
 
-  /// Safe in a signal handler.
   void request_stop() noexcept { stop_requested_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const noexcept { return stop_requested_.load(std::memory_order_relaxed); }
 

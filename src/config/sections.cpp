@@ -181,7 +181,7 @@ OptionTable<TrainConfig> train_options() {
               "of the computation; weights and optimizer state are always fp32")
       .integer("seed", &TrainConfig::seed, 0, Range::at_least(0),
                "of the initial weights and of the order of the data")
-      .integer("threads", &TrainConfig::threads, 0, Range::between(0, many),
+      .integer("threads", &TrainConfig::threads, 0, Range::between(0, 1024),
                "threads of each stage; 0 is cores / stages")
       .integer("eval_every", &TrainConfig::eval_every, 0, Range::between(0, very_many),
                "updates between two evaluations; 0 evaluates at the end only")

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "comm/channel.h"
 #include "comm/closed.h"
 #include "engine/stage.h"
@@ -116,7 +117,7 @@ class Executor {
       throw;
     } catch (const std::exception& cause) {
       std::throw_with_nested(StageFailure(
-          fmt::format("[engine] stage {}, {}: {}", number_, text(what), cause.what())));
+          fmt::format("[engine] stage {}, {}: {}", number_, text(what), first_line(cause))));
     }
   }
 

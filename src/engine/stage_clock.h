@@ -1,5 +1,5 @@
 #pragma once
-// Where a stage's time goes.
+// How long a stage was at work.
 
 #include <atomic>
 #include <chrono>
@@ -9,32 +9,23 @@
 
 namespace penstock::engine {
 
-/// Adds up the time of a stage's actions: work (forward, backward, update, ...), evaluation, and
-/// waiting for neighbours or the reduction. Written by the stage's thread, read by any.
+/// Adds up the time of a stage's own work: forward, backward, contribute, update. Waiting and
+/// transfers do not count, nor does evaluation, which is not training.
+/// Written by the stage's thread, read by any.
 class StageClock {
  public:
-  using Duration = std::chrono::steady_clock::duration;
-
-  void add(schedule::ActionKind kind, Duration duration) {
-    auto& sum = schedule::is_waiting(kind)               ? waiting_
-                : kind == schedule::ActionKind::evaluate ? evaluating_
-                                                         : working_;
-    sum.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count(),
-                  std::memory_order_relaxed);
+  void add(schedule::ActionKind kind, std::chrono::steady_clock::duration duration) {
+    if (schedule::is_waiting(kind) || kind == schedule::ActionKind::evaluate) return;
+    working_.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count(),
+                       std::memory_order_relaxed);
   }
 
-  double working_seconds() const { return seconds(working_); }
-  double waiting_seconds() const { return seconds(waiting_); }
-  double evaluating_seconds() const { return seconds(evaluating_); }
+  double working_seconds() const {
+    return 1e-9 * static_cast<double>(working_.load(std::memory_order_relaxed));
+  }
 
  private:
-  static double seconds(const std::atomic<std::int64_t>& nanoseconds) {
-    return 1e-9 * static_cast<double>(nanoseconds.load(std::memory_order_relaxed));
-  }
-
-  std::atomic<std::int64_t> working_ = 0;
-  std::atomic<std::int64_t> waiting_ = 0;
-  std::atomic<std::int64_t> evaluating_ = 0;
+  std::atomic<std::int64_t> working_ = 0;  // nanoseconds
 };
 
 }  // namespace penstock::engine

@@ -73,7 +73,8 @@ std::vector<UnitRange> partition(const config::Config& config) {
   return balanced_partition(costs, static_cast<int>(config.pipeline.stages));
 }
 
-std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages) {
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages,
+                      bool tied) {
   double all = 0;
   for (const auto& unit : chain) all += unit.cost;
   std::string text;
@@ -83,7 +84,11 @@ std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRang
     for (auto u = stages[s].first; u < stages[s].last; ++u) {
       const Unit& unit = chain[static_cast<std::size_t>(u)];
       cost += unit.cost;
-      for (const auto& tensor : unit.tensors) parameters += tensor.count();
+      const bool shares_embedding = tied && unit.kind == UnitKind::head && stages[s].first == 0;
+      for (const auto& tensor : unit.tensors) {
+        const bool is_head = tensor.parameters.front().kind == ParameterKind::head;
+        if (!(shares_embedding && is_head)) parameters += tensor.count();
+      }
     }
     const auto first = describe(chain[static_cast<std::size_t>(stages[s].first)]);
     const auto last = describe(chain[static_cast<std::size_t>(stages[s].last - 1)]);

@@ -28,7 +28,9 @@ std::vector<UnitRange> partition_from_counts(const std::vector<std::int64_t>& co
 /// The partition that the configuration asks for.
 std::vector<UnitRange> partition(const config::Config& config);
 
-/// One line per stage for people: units, parameters, share of the cost.
-std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages);
+/// One line per stage for people: units, parameters held (a tied head on another stage than the
+/// embedding holds a copy of it), share of the cost.
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages,
+                      bool tied);
 
 }  // namespace penstock::model

@@ -42,7 +42,8 @@ struct Schedule {
   int gradient_buffers = 1;  // batches whose gradients exist at the same time on a stage
   /// Whether a batch needs at least as many micro-batches as there are stages.
   bool needs_micro_batch_per_stage = true;
-  /// Weight version that batch b reads.
+  /// Weight version that batch b reads: the rule that the streams carry out, for those who check
+  /// or explain them.
   std::int64_t (*version_read)(std::int64_t batch) = nullptr;
   /// Compute actions (forward, backward, contribute, update) of one stage, in order.
   StreamPtr (*generate)(int stage, PipelineShape shape, HasBatch has_batch) = nullptr;

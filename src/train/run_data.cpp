@@ -70,17 +70,23 @@ class LoaderSource final : public engine::MicroBatchSource {
   model::MicroBatch training(std::int64_t batch, std::int64_t micro_batch) override {
     const std::int64_t first =
         (batch * options_.micro_batches + micro_batch) * options_.micro_batch;
-    return read(training_.value(), first, options_.micro_batch);
+    return read(training_.value(), options_.micro_batch, [&](std::int64_t i) { return first + i; });
   }
 
+  // A part of the validation windows is spread evenly over all of them, so that it does not come
+  // from a few documents only.
   model::MicroBatch validation(std::int64_t micro_batch) override {
+    auto& loader = validation_.value();
     const std::int64_t first = micro_batch * options_.micro_batch;
-    return read(validation_.value(), first,
-                std::min(options_.micro_batch, options_.validation_sequences - first));
+    const std::int64_t all = options_.validation_sequences;
+    return read(loader, std::min(options_.micro_batch, all - first),
+                [&](std::int64_t i) { return (first + i) * loader.windows() / all; });
   }
 
  private:
-  model::MicroBatch read(data::Loader& loader, std::int64_t first, std::int64_t count) const {
+  /// `count` sequences; sequence_of(i) is the loader's number of the i-th.
+  template <class SequenceOf>
+  model::MicroBatch read(data::Loader& loader, std::int64_t count, SequenceOf sequence_of) const {
     const std::int64_t seq = loader.seq();
     model::MicroBatch batch{.inputs = at::empty({count * seq}, at::kLong),
                             .targets = at::empty({count * seq}, at::kLong),
@@ -91,7 +97,7 @@ class LoaderSource final : public engine::MicroBatchSource {
                        static_cast<std::size_t>(seq));
     };
     for (std::int64_t i = 0; i < count; ++i) {
-      loader.sequence(first + i, row(batch.inputs, i), row(batch.targets, i));
+      loader.sequence(sequence_of(i), row(batch.inputs, i), row(batch.targets, i));
     }
     return batch;
   }

@@ -1,6 +1,11 @@
 #include "train/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -30,22 +35,47 @@ fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
+/// Renames the folder where it holds an earlier run that no process is writing.
+std::optional<fs::path> move_away(const RunFolder& folder, std::error_code& error) {
+  if (!holds_run(folder)) return std::nullopt;
+  const FolderLock lock(folder.path);
+  const fs::path target = first_free(folder.path);
+  fs::rename(folder.path, target, error);
+  return target;
+}
+
 }  // namespace
 
+FolderLock::FolderLock(const fs::path& folder)
+    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(descriptor_);
+  throw user_error(
+      "output",
+      "'{}' is being written by another run; set output.dir to another folder, or wait "
+      "for that run",
+      folder.string());
+}
+
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+FolderLock::~FolderLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
 CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer* tokenizer) {
-  CreatedRun run{{without_trailing_slash(config.output.dir)}, {}};
+  const RunFolder folder{without_trailing_slash(config.output.dir)};
   std::error_code error;
-  if (holds_run(run.folder)) {
-    run.moved = first_free(run.folder.path);
-    fs::rename(run.folder.path, *run.moved, error);
-  }
-  if (!error) fs::create_directories(run.folder.path, error);
+  const auto moved = move_away(folder, error);
+  if (!error) fs::create_directories(folder.path, error);
   if (error) {
     throw user_error("output",
                      "'{}' cannot be made the run folder: {}; set output.dir to one that "
                      "can be written",
-                     run.folder.path.string(), error.message());
+                     folder.path.string(), error.message());
   }
+  CreatedRun run{folder, FolderLock(folder.path), moved};
   write_file_atomically(run.folder.config(), config::to_toml(config));
   if (tokenizer != nullptr) tokenizer->save(run.folder.tokenizer());
   return run;

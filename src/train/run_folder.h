@@ -24,11 +24,25 @@ struct RunFolder {
   std::filesystem::path tokenizer() const { return path / "tokenizer.json"; }
 };
 
+/// An advisory lock on a folder, held by this process while the object lives.
+class FolderLock {
+ public:
+  /// Errors: UserError where another process holds it.
+  explicit FolderLock(const std::filesystem::path& folder);
+  FolderLock(FolderLock&& other) noexcept;
+  FolderLock& operator=(FolderLock&&) = delete;
+  ~FolderLock();
+
+ private:
+  int descriptor_;
+};
+
 /// Makes the folder for a new run and writes configuration and tokenizer into it. A run that is
 /// already there is not lost: its folder is renamed to the first free of PATH.1, PATH.2, ..., which
 /// is returned in `moved`.
 struct CreatedRun {
   RunFolder folder;
+  FolderLock lock;  // held for the life of the run, so that no other run uses the folder
   std::optional<std::filesystem::path> moved;
 };
 CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer* tokenizer);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <cstdio>
 #include <exception>
 #include <map>
 #include <string>
@@ -29,9 +30,7 @@
 namespace penstock::train {
 namespace {
 
-void print_settings(std::ostream& out, const config::Config& config, const RunData& data) {
-  fmt::print(out, "{}\n", config::table(config, catalogue()));
-  for (const auto& note : config.notes) fmt::print(out, "note: {}\n", note);
+void print_data(std::ostream& out, const config::Config& config, const RunData& data) {
   const auto& prepared = data.prepared();
   fmt::print(out, "data: {:.2f} M tokens, vocabulary {}, unigram entropy {:.3f} nats per token{}\n",
              1e-6 * static_cast<double>(prepared.tokens), prepared.vocabulary,
@@ -40,11 +39,19 @@ void print_settings(std::ostream& out, const config::Config& config, const RunDa
                         static_cast<double>(data.training_sequences() * config.model.seq);
   fmt::print(out, "run: {} updates of {} tokens, {:.2f} epochs; validation on {} sequences\n",
              config.updates(), config.tokens_per_update(), epochs, data.validation_sequences());
+}
+
+void print_settings(std::ostream& out, const config::Config& config, const RunData& data) {
+  fmt::print(out, "{}\n", config::table(config, catalogue()));
+  for (const auto& note : config.notes) fmt::print(out, "note: {}\n", note);
+  if (config.updates() > 0) print_data(out, config, data);
   fmt::print(out, "model: {} parameters in {} stage{}, {} thread{} each\n",
              model::parameter_count(config.model), config.pipeline.stages,
              config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
              engine::threads_per_stage(config) == 1 ? "" : "s");
-  fmt::print(out, "{}\n", model::stage_map(model::units(config.model), model::partition(config)));
+  fmt::print(
+      out, "{}\n",
+      model::stage_map(model::units(config.model), model::partition(config), config.model.tied));
   out.flush();
 }
 
@@ -65,9 +72,17 @@ data::Progress show_preparation(const TrainOutput& output) {
   };
 }
 
-/// Runs the pipeline on its own threads and handles its events on this one.
-void run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate, EventQueue& events,
-                  RunReporter& reporter) {
+void announce_stop(comm::BatchGate& gate) {
+  gate.request_stop();
+  fmt::print(stderr,
+             "\nstopping after the started batches, then writing the weights; "
+             "a second signal ends at once, without them\n");
+}
+
+/// Runs the pipeline on its own threads and handles its events on this one. A failure of the engine
+/// is thrown; one of the reporting ends the run early and is returned.
+[[nodiscard]] std::exception_ptr run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate,
+                                              EventQueue& events, RunReporter& reporter) {
   std::exception_ptr engine_failure;
   std::jthread engine_thread([&] {
     try {
@@ -89,7 +104,7 @@ void run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate, EventQueue&
   }
   engine_thread.join();
   if (engine_failure) std::rethrow_exception(engine_failure);
-  if (report_failure) std::rethrow_exception(report_failure);
+  return report_failure;
 }
 
 std::map<std::string, at::Tensor> by_name(const std::vector<engine::NamedTensor>& weights) {
@@ -115,7 +130,8 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   std::ostream& out = output.text;
   const RunData data(config, show_preparation(output));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
-  if (!config.output.sample.empty() && !data.prepared().tokenizer) {
+  const bool has_data = !data.prepared().train.empty();
+  if (!config.output.sample.empty() && has_data && !data.prepared().tokenizer) {
     throw user_error("output",
                      "output.sample = \"{}\" needs a tokenizer, but the shards come "
                      "without one; set data.tokenizer to its file or output.sample to \"\"",
@@ -126,12 +142,12 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   EventQueue events;
   comm::BatchGate gate(config.updates());
   // Before anything that starts threads: they inherit the blocked signals.
-  const StopSignals signals([&] { gate.request_stop(); });
+  const StopSignals signals([&] { announce_stop(gate); });
   engine::Pipeline pipeline({.config = &config,
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
                              .report = [&](const engine::Event& event) { events.push(event); }});
-  const auto [folder, moved] = create_run_folder(config, data.prepared().tokenizer.get());
+  const auto [folder, lock, moved] = create_run_folder(config, data.prepared().tokenizer.get());
   if (moved) {
     fmt::print(out, "note: {} held an earlier run, which is now {}\n", folder.path.string(),
                moved->string());
@@ -139,11 +155,12 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   observe::MetricsWriter metrics(folder.metrics());
   observe::Progress progress(out, output.console, config.updates());
   RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress});
-  run_pipeline(pipeline, gate, events, reporter);
+  const auto report_failure = run_pipeline(pipeline, gate, events, reporter);
   progress.finish();
 
   const auto weights = by_name(pipeline.weights());
   checkpoint::write_safetensors(folder.weights(), {weights, {{"format", "pt"}}});
+  if (report_failure) std::rethrow_exception(report_failure);
   auto summary = reporter.summary();
   summary.peak_rss_bytes = observe::peak_rss_bytes();
   summary.weights_hash = checkpoint::weights_hash(weights);
@@ -153,7 +170,7 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
     fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
   }
   fmt::print(out, "\n{}", observe::to_text(summary));
-  if (!config.output.sample.empty() && !summary.interrupted) {
+  if (!config.output.sample.empty() && has_data && !summary.interrupted) {
     print_sample(out, config, data, weights);
   }
   out.flush();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <thread>
 
 #include "comm/closed.h"
@@ -42,7 +43,10 @@ TEST(BatchGate, FollowersAgreeWithTheLeader) {
 
 TEST(BatchGate, CloseWakesAFollower) {
   BatchGate gate(1);
-  std::jthread closer([&] { gate.close(); });
+  std::jthread closer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by now the other side waits
+    gate.close();
+  });
   EXPECT_THROW(gate.wait(0), Closed);
 }
 

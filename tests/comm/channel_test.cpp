@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 namespace penstock::comm {
@@ -33,14 +34,20 @@ TEST(Channel, NeverHoldsMoreThanItsCapacity) {
 
 TEST(Channel, CloseWakesAWaitingReceiver) {
   Channel<int> channel(1);
-  std::jthread closer([&] { channel.close(); });
+  std::jthread closer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by now the other side waits
+    channel.close();
+  });
   EXPECT_THROW(channel.receive(), Closed);
 }
 
 TEST(Channel, CloseWakesAWaitingSender) {
   Channel<int> channel(1);
   channel.send(0);
-  std::jthread closer([&] { channel.close(); });
+  std::jthread closer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by now the other side waits
+    channel.close();
+  });
   EXPECT_THROW(channel.send(1), Closed);
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <barrier>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <thread>
@@ -31,19 +32,24 @@ TEST(Reduction, AddsAllSharesOfOneBatch) {
 }
 
 TEST(Reduction, TheOrderOfArrivalChangesNoBit) {
-  // 1 + 2^-53 is rounded away term by term, but 2^-53 + 2^-53 + 1 is not: the order shows.
+  // 2^-53 after 1 is rounded away eight times; before it, eight of them are 2^-50, whose half is
+  // left of the square root.
   const double tiny = std::ldexp(1.0, -53);
-  std::vector<double> norms;
-  for (const bool swapped : {false, true}) {
-    Reduction reduction(2, 3);
-    const auto first = share({{0, 1.0}});
-    const auto second = share({{1, tiny}, {2, tiny}});
-    reduction.contribute(0, swapped ? second : first);
-    reduction.contribute(0, swapped ? first : second);
-    norms.push_back(reduction.wait(0).gradient_norm);
+  const double one_first = 1.0;
+  const double one_last = std::sqrt(8 * tiny + 1.0);
+  ASSERT_NE(one_first, one_last);
+  for (const std::size_t place_of_one : {0U, 8U}) {
+    std::vector<Contribution::Square> small;
+    for (std::size_t i = 0; i < 8; ++i) small.push_back({place_of_one == 0 ? i + 1 : i, tiny});
+    for (const bool one_arrives_first : {false, true}) {
+      Reduction reduction(2, 9);
+      const auto first = share({{place_of_one, 1.0}});
+      const auto second = share(small);
+      reduction.contribute(0, one_arrives_first ? first : second);
+      reduction.contribute(0, one_arrives_first ? second : first);
+      EXPECT_EQ(reduction.wait(0).gradient_norm, place_of_one == 0 ? one_first : one_last);
+    }
   }
-  EXPECT_EQ(norms[0], 1.0);
-  EXPECT_EQ(norms[1], 1.0);
 }
 
 TEST(Reduction, TiedGradientsAreSummedInBothPlacesAndCountedOnce) {
@@ -96,7 +102,10 @@ TEST(Reduction, ARoundThatSomebodyStillNeedsIsNotReused) {
 
 TEST(Reduction, CloseWakesTheWaiting) {
   Reduction reduction(2, 1);
-  std::jthread closer([&] { reduction.close(); });
+  std::jthread closer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by now the other side waits
+    reduction.close();
+  });
   EXPECT_THROW(reduction.wait(0), Closed);
 }
 

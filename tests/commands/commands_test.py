@@ -389,13 +389,23 @@ class Interruption(Workplace):
 
     def check_end(self, process):
         output, error = process.communicate(timeout=20)
-        self.assertEqual((process.returncode, error), (0, b""))
+        self.assertEqual(process.returncode, 0, error)
+        self.assertIn(b"stopping after the started batches", error)
         summary = json.loads(output.decode().splitlines()[-1])
         self.assertIs(summary["interrupted"], True)
         updates, evaluations = self.metrics()
         self.assertEqual(summary["steps"], len(updates))
         self.assertEqual([e["step"] for e in evaluations], [summary["steps"]])
         self.succeed("generate", "out", "--prompt", "mi", "--tokens", "5")
+
+    def test_a_folder_is_written_by_one_run_at_a_time(self):
+        process = self.start()
+        second = subprocess.run([PROGRAM, "train", "a.toml"], cwd=self.folder,
+                                stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        self.assertEqual(second.returncode, 2)
+        self.assertIn(b"[output] 'out' is being written by another run", second.stderr)
+        process.send_signal(signal.SIGINT)
+        self.check_end(process)
 
     def test_sigint_ends_the_run_and_writes_the_weights(self):
         process = self.start()

@@ -69,17 +69,26 @@ TEST(RunFolder, WithoutATokenizerThereIsNoneInTheFolder) {
 TEST(RunFolder, EarlierRunsMoveToTheFirstFreeNumber) {
   const TemporaryFolder folder;
   create_run_folder(config_for(folder / "run", "train.seed=10"), nullptr);
-  const auto second = create_run_folder(config_for(folder / "run", "train.seed=11"), nullptr);
-  EXPECT_EQ(second.moved, folder / "run.1");
-  const auto third = create_run_folder(config_for(folder / "run", "train.seed=12"), nullptr);
-  EXPECT_EQ(third.moved, folder / "run.2");
+  const auto moved_by = [&](const char* seed) {
+    return create_run_folder(config_for(folder / "run", seed), nullptr).moved;
+  };
+  EXPECT_EQ(moved_by("train.seed=11"), folder / "run.1");
+  EXPECT_EQ(moved_by("train.seed=12"), folder / "run.2");
   EXPECT_THAT(folder.read("run.1/config.toml"), HasSubstr("seed = 10"));
   EXPECT_THAT(folder.read("run.2/config.toml"), HasSubstr("seed = 11"));
   EXPECT_THAT(folder.read("run/config.toml"), HasSubstr("seed = 12"));
   fs::remove_all(folder / "run.1");
-  const auto fourth = create_run_folder(config_for(folder / "run", "train.seed=13"), nullptr);
-  EXPECT_EQ(fourth.moved, folder / "run.1");
+  EXPECT_EQ(moved_by("train.seed=13"), folder / "run.1");
   EXPECT_THAT(folder.read("run.2/config.toml"), HasSubstr("seed = 11"));
+}
+
+TEST(RunFolder, ARunThatIsBeingWrittenStaysWhereItIs) {
+  const TemporaryFolder folder;
+  const auto running = create_run_folder(config_for(folder / "run", "train.seed=10"), nullptr);
+  EXPECT_THAT(error_of([&] { create_run_folder(config_for(folder / "run"), nullptr); }),
+              HasSubstr("is being written by another run; set output.dir"));
+  EXPECT_THAT(folder.read("run/config.toml"), HasSubstr("seed = 10"));
+  EXPECT_FALSE(fs::exists(folder / "run.1"));
 }
 
 TEST(RunFolder, AnyFileOfARunMakesItOne) {

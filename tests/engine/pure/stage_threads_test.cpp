@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <numeric>
 #include <random>
@@ -9,6 +10,7 @@
 #include "comm/batch_gate.h"
 #include "comm/reduction.h"
 #include "engine/weight_slots.h"
+#include "engine/wrong_version.h"
 #include "schedule/lowering.h"
 
 namespace penstock::engine {
@@ -18,8 +20,10 @@ using schedule::Action;
 
 // A model that needs no tensors: the weights of stage s are one integer w_s. Forward computes
 // x' = x + w_s(version); at the last stage the sum of all weights comes out, and every backward
-// hands that sum back. An update adds the batch's sum and a stage-dependent number to w_s. All
-// arithmetic is exact, so one stage computed by a plain loop must give the same integers.
+// hands that sum back. An update adds the batch's sum and a stage-dependent number to w_s. The
+// first and the last stage also share a weight: each has a gradient of it in its own memory, which
+// the reduction sums up in both places, and each adds the sum to w_s. All arithmetic is exact, so
+// one stage computed by a plain loop must give the same integers.
 using Payload = std::int64_t;
 
 struct FakeRun {
@@ -30,12 +34,21 @@ struct FakeRun {
   bool random_delays = false;
   int fail_stage = -1;
   Action fail_at{};
+  int fail_on_thread = -1;
 };
 
 constexpr std::int64_t modulus = 1'000'003;
 
 std::int64_t next_weight(std::int64_t weight, std::int64_t gradient, int stage) {
   return (weight + gradient * (stage + 2) + 1) % modulus;
+}
+
+/// What one micro-batch adds to the shared weight's gradient at either end of the pipeline.
+float tied_input_share(std::int64_t sum, std::int64_t micro_batch) {
+  return static_cast<float>(sum * (micro_batch + 1) % 97);
+}
+float tied_output_share(std::int64_t sum, std::int64_t micro_batch) {
+  return static_cast<float>(sum * (micro_batch + 1) % 89);
 }
 
 class FakeStage final : public Stage<Payload> {
@@ -45,7 +58,7 @@ class FakeStage final : public Stage<Payload> {
       : number_(number),
         run_(run),
         slots_(std::vector<std::int64_t>(static_cast<std::size_t>(schedule.versions), number + 1)),
-        gradients_(static_cast<std::size_t>(schedule.gradient_buffers), 0),
+        gradients_(static_cast<std::size_t>(schedule.gradient_buffers)),
         reduction_(reduction),
         random_(static_cast<unsigned>(number)) {}
 
@@ -59,32 +72,39 @@ class FakeStage final : public Stage<Payload> {
 
   Payload backward(const Action& action, Payload gradient) override {
     disturb(action);
-    const bool last = number_ + 1 == run_.stages;
-    const Payload sum = last ? in_flight_.front().output : gradient;
+    const Payload sum = is_last() ? in_flight_.front().output : gradient;
     in_flight_.pop_front();
-    auto& total = gradients_[static_cast<std::size_t>(action.batch) % gradients_.size()];
-    total = (total + sum * (action.micro_batch + 1)) % modulus;
+    auto& gradients = gradients_of(action.batch);
+    gradients.total = (gradients.total + sum * (action.micro_batch + 1)) % modulus;
+    for (float& x : gradients.tied_input) x += tied_input_share(sum, action.micro_batch);
+    for (float& x : gradients.tied_output) x += tied_output_share(sum, action.micro_batch);
     return sum;
   }
 
   void contribute(const Action& action) override {
     disturb(action);
     comm::Contribution contribution;
-    contribution.loss = number_ == 0 ? 1.0 : 0.0;
+    contribution.loss = is_first() ? 1.0 : 0.0;
+    if (is_first()) contribution.tied_input = gradients_of(action.batch).tied_input;
+    if (is_last()) contribution.tied_output = gradients_of(action.batch).tied_output;
     reduction_.contribute(action.batch, std::move(contribution));
   }
 
   void await_reduction(const Action& action) override {
+    disturb(action);
     ASSERT_EQ(reduction_.wait(action.batch).loss, 1.0);
   }
 
   void update(const Action& action) override {
     disturb(action);
-    auto& gradient = gradients_[static_cast<std::size_t>(action.batch) % gradients_.size()];
+    auto& gradients = gradients_of(action.batch);
+    std::int64_t total = gradients.total;
+    if (is_first()) total += sum_of(gradients.tied_input);
+    if (is_last()) total += sum_of(gradients.tied_output);
     auto lease = slots_.write(action.version);
-    lease.next() = next_weight(lease.newest(), gradient, number_);
+    lease.next() = next_weight(lease.newest(), total, number_);
     lease.publish();
-    gradient = 0;
+    gradients = {};
   }
 
   Payload evaluate(const Action& action, Payload input) override {
@@ -102,6 +122,21 @@ class FakeStage final : public Stage<Payload> {
     WeightSlots<std::int64_t>::ReadLease lease;
     Payload output;
   };
+  static constexpr std::size_t tied_size = 4;
+  struct Gradients {
+    std::int64_t total = 0;
+    std::array<float, tied_size> tied_input{};   // reduced on the first stage only
+    std::array<float, tied_size> tied_output{};  // reduced on the last stage only
+  };
+
+  bool is_first() const { return number_ == 0; }
+  bool is_last() const { return number_ + 1 == run_.stages; }
+  Gradients& gradients_of(std::int64_t batch) {
+    return gradients_[static_cast<std::size_t>(batch) % gradients_.size()];
+  }
+  static std::int64_t sum_of(const std::array<float, tied_size>& values) {
+    return static_cast<std::int64_t>(std::accumulate(values.begin(), values.end(), 0.0F));
+  }
 
   void disturb(const Action& action) {
     if (run_.random_delays) {
@@ -116,7 +151,7 @@ class FakeStage final : public Stage<Payload> {
   const FakeRun& run_;
   WeightSlots<std::int64_t> slots_;
   std::deque<InFlight> in_flight_;
-  std::vector<std::int64_t> gradients_;
+  std::vector<Gradients> gradients_;
   comm::Reduction& reduction_;
   std::mt19937 random_;
 };
@@ -129,7 +164,7 @@ struct FakeResult {
 FakeResult run_fake(const FakeRun& run, schedule::EvaluationPlan plan = {},
                     std::int64_t stop_after = -1) {
   const auto& schedule = schedule::find(run.schedule);
-  comm::Reduction reduction(run.stages, 0);
+  comm::Reduction reduction(run.stages, 1, 0);
   comm::BatchGate gate(run.batches);
   std::deque<FakeStage> stages;
   std::vector<Stage<Payload>*> workers;
@@ -146,7 +181,10 @@ FakeResult run_fake(const FakeRun& run, schedule::EvaluationPlan plan = {},
   }
   std::deque<StageClock> clocks(static_cast<std::size_t>(run.stages));
   run_stage_threads<Payload>(
-      workers, std::move(streams), clocks, [](int) {},
+      workers, std::move(streams), clocks,
+      [&](int stage) {
+        if (stage == run.fail_on_thread) throw std::runtime_error("a core is missing");
+      },
       [&] {
         reduction.close();
         gate.close();
@@ -165,11 +203,17 @@ std::vector<std::int64_t> plain_loop(const FakeRun& run, std::int64_t delay) {
     const auto& read = versions[static_cast<std::size_t>(std::max<std::int64_t>(batch - delay, 0))];
     const std::int64_t sum = std::accumulate(read.begin(), read.end(), std::int64_t{0}) % modulus;
     std::int64_t gradient = 0;
-    for (int j = 1; j <= run.micro_batches; ++j) gradient = (gradient + sum * j) % modulus;
+    float tied = 0;
+    for (int j = 0; j < run.micro_batches; ++j) {
+      gradient = (gradient + sum * (j + 1)) % modulus;
+      tied += tied_input_share(sum, j) + tied_output_share(sum, j);
+    }
+    const auto tied_total = 4 * static_cast<std::int64_t>(tied);
     auto next = versions.back();
     for (int s = 0; s < run.stages; ++s) {
+      const int ends = (s == 0 ? 1 : 0) + (s + 1 == run.stages ? 1 : 0);
       auto& weight = next[static_cast<std::size_t>(s)];
-      weight = next_weight(weight, gradient, s);
+      weight = next_weight(weight, gradient + ends * tied_total, s);
     }
     versions.push_back(std::move(next));
   }
@@ -231,15 +275,32 @@ TEST(StageThreads, AStopFinishesEveryStartedBatch) {
   }
 }
 
+/// An action of this kind in the midst of a 2bw run that evaluates W(5).
+Action place(schedule::ActionKind kind) {
+  using enum schedule::ActionKind;
+  switch (kind) {
+    case forward:
+    case backward:
+      return {kind, 5, 2, 4};
+    case evaluate:
+      return {kind, 5, 1, 5};
+    case await_reduction:
+    case update:
+      return {kind, 5, 0, 6};
+    default:
+      return {kind, 5, 0, 4};
+  }
+}
+
 TEST(StageThreads, AFailureAnywhereEndsTheRunAndNamesThePlace) {
   using enum schedule::ActionKind;
-  for (const auto kind : {forward, backward, contribute, update}) {
+  for (const auto kind : {forward, backward, contribute, await_reduction, update, evaluate}) {
     for (const int stage : {0, 1, 2}) {
       FakeRun run{.stages = 3, .micro_batches = 4, .batches = 1000000, .schedule = "2bw"};
       run.fail_stage = stage;
-      run.fail_at = {kind, 5, kind == forward || kind == backward ? 2 : 0, kind == update ? 6 : 4};
+      run.fail_at = place(kind);
       try {
-        run_fake(run);
+        run_fake(run, {.every = 5, .micro_batches = 2});
         FAIL() << "the failure was lost";
       } catch (const StageFailure& failure) {
         const std::string text = failure.what();
@@ -253,37 +314,29 @@ TEST(StageThreads, AFailureAnywhereEndsTheRunAndNamesThePlace) {
   }
 }
 
-/// Shifts the version of one batch's reads on a stage: what a wrong schedule would do.
-class WrongVersion final : public schedule::ActionStream {
- public:
-  WrongVersion(schedule::StreamPtr inner, std::int64_t batch, std::int64_t shift)
-      : inner_(std::move(inner)), batch_(batch), shift_(shift) {}
-  std::optional<Action> next() override {
-    auto action = inner_->next();
-    using enum schedule::ActionKind;
-    if (action && action->batch == batch_ &&
-        (action->kind == forward || action->kind == backward)) {
-      action->version += shift_;
+TEST(StageThreads, AThreadThatCannotBePreparedEndsTheRun) {
+  for (const int stage : {0, 1, 2}) {
+    const FakeRun run{.stages = 3, .micro_batches = 4, .batches = 1000000, .fail_on_thread = stage};
+    try {
+      run_fake(run);
+      FAIL() << "the failure was lost";
+    } catch (const std::runtime_error& failure) {
+      EXPECT_STREQ(failure.what(), "a core is missing");
     }
-    return action;
   }
-
- private:
-  schedule::StreamPtr inner_;
-  std::int64_t batch_;
-  std::int64_t shift_;
-};
+}
 
 TEST(StageThreads, AVersionThatIsNotThereIsRefusedByTheSlots) {
   const FakeRun run{.stages = 1, .micro_batches = 2, .batches = 6, .schedule = "2bw"};
   for (const std::int64_t shift : {-1, 1}) {
     const auto& schedule = schedule::find("2bw");
-    comm::Reduction reduction(1, 0);
+    comm::Reduction reduction(1, 1, 0);
     FakeStage stage(0, run, schedule, reduction);
     const schedule::HasBatch has_batch = [](std::int64_t batch) { return batch < 6; };
     std::vector<schedule::StreamPtr> streams;
     streams.push_back(schedule::with_transfers(
-        std::make_unique<WrongVersion>(schedule.generate(0, {1, 2}, has_batch), 4, shift), 0, 1));
+        std::make_unique<tests::WrongVersion>(schedule.generate(0, {1, 2}, has_batch), 4, shift), 0,
+        1));
     std::deque<StageClock> clocks(1);
     const auto go = [&] {
       run_stage_threads<Payload>(

@@ -1,0 +1,130 @@
+#include "engine/stage_updater.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+
+#include "model/initialize.h"
+#include "model/views.h"
+#include "optim/registry.h"
+#include "support/engine_run.h"
+
+namespace penstock::engine {
+namespace {
+
+using model::ParameterKind;
+using tests::small_config;
+
+/// Two optimizers that share neither learning rate nor weight decay.
+config::Config muon_with_fallback() {
+  return small_config({"optimizer.name=muon", "optimizer.lr=0.25", "optimizer.weight_decay=0.5",
+                       "optimizer.fallback.name=adamw", "optimizer.fallback.lr=0.125",
+                       "optimizer.fallback.weight_decay=0.25"});
+}
+
+/// The whole model on one stage, from W(0).
+struct WholeModel {
+  config::Config config;
+  std::vector<model::Unit> chain = model::units(config.model);
+  model::Layout layout =
+      model::layout(chain, {0, static_cast<std::int64_t>(chain.size())}, config.model.tied);
+  at::Tensor weights = at::zeros({layout.weight_count});
+
+  explicit WholeModel(config::Config c) : config(std::move(c)) {
+    model::initialize_weights(layout, config.model, 0, weights);
+  }
+
+  /// What the definition of warm-up gives for the first updates, independent of LrSchedule.
+  double warmup_factor(std::int64_t batch) const {
+    return static_cast<double>(batch + 1) / static_cast<double>(config.train.warmup);
+  }
+};
+
+at::Tensor random_like(const at::Tensor& tensor, std::int64_t seed) {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(seed));
+  return at::randn(tensor.sizes(), generator, tensor.options());
+}
+
+TEST(StageUpdater, WithoutAGradientOnlyDecayActsAndNotOnGains) {
+  WholeModel run(muon_with_fallback());
+  StageUpdater updater(run.config, run.layout, run.weights);
+  at::Tensor next = at::zeros_like(run.weights);
+  updater.apply(0, at::zeros({run.layout.gradient_count}), run.weights, next);
+  std::set<ParameterKind> kinds;
+  for (const auto& parameter : run.layout.parameters) {
+    const ParameterKind kind = parameter.spec.kind;
+    kinds.insert(kind);
+    const double decay = kind == ParameterKind::gain     ? 0
+                         : kind == ParameterKind::matrix ? 0.25 * 0.5
+                                                         : 0.125 * 0.25;
+    const at::Tensor before = model::weight_view(parameter, run.weights);
+    EXPECT_TRUE(
+        at::equal(model::weight_view(parameter, next), before * (1 - decay * run.warmup_factor(0))))
+        << parameter.spec.name;
+  }
+  EXPECT_EQ(kinds.size(), 4U);
+}
+
+/// Three updates; every parameter against the optimizer that should have got it.
+void expect_routes(const config::Config& config,
+                   const std::function<config::ComponentConfig(ParameterKind)>& component_of) {
+  WholeModel run(config);
+  StageUpdater updater(run.config, run.layout, run.weights);
+  std::vector<at::Tensor> versions{run.weights};
+  std::vector<at::Tensor> gradients;
+  for (std::int64_t batch = 0; batch < 3; ++batch) {
+    gradients.push_back(random_like(at::zeros({run.layout.gradient_count}), batch));
+    versions.push_back(at::zeros_like(run.weights));
+    const auto v = static_cast<std::size_t>(batch);
+    updater.apply(batch, gradients[v], versions[v], versions[v + 1]);
+  }
+  for (const auto& parameter : run.layout.parameters) {
+    SCOPED_TRACE(parameter.spec.name);
+    const auto optimizer = optim::make(component_of(parameter.spec.kind));
+    const bool decays = parameter.spec.kind != ParameterKind::gain;
+    at::Tensor expected = model::weight_view(parameter, run.weights).clone();
+    auto state = optimizer->init(expected);
+    for (std::int64_t batch = 0; batch < 3; ++batch) {
+      const auto v = static_cast<std::size_t>(batch);
+      const double lr = optimizer->peak_lr() * run.warmup_factor(batch);
+      const at::Tensor u = optimizer->update(model::gradient_view(parameter, gradients[v]), state,
+                                             {.step = batch + 1, .lr = lr});
+      expected = expected * (1 - lr * (decays ? optimizer->weight_decay() : 0)) - u;
+      EXPECT_TRUE(at::equal(model::weight_view(parameter, versions[v + 1]), expected)) << batch;
+    }
+  }
+}
+
+TEST(StageUpdater, MuonTakesTheMatricesAndTheFallbackTheRest) {
+  const auto config = muon_with_fallback();
+  ASSERT_TRUE(config.fallback);
+  expect_routes(config, [&](ParameterKind kind) {
+    return kind == ParameterKind::matrix ? config.optimizer : *config.fallback;
+  });
+}
+
+TEST(StageUpdater, AdamwTakesEverything) {
+  const auto config = small_config({"optimizer.weight_decay=0.25"});
+  ASSERT_FALSE(config.fallback);
+  expect_routes(config, [&](ParameterKind) { return config.optimizer; });
+}
+
+TEST(StageUpdater, TheLearningRateFollowsTheSchedule) {
+  WholeModel run(muon_with_fallback());
+  const StageUpdater updater(run.config, run.layout, run.weights);
+  EXPECT_DOUBLE_EQ(updater.learning_rate(0), 0.25 / 5);
+  EXPECT_DOUBLE_EQ(updater.learning_rate(4), 0.25);
+  EXPECT_DOUBLE_EQ(updater.learning_rate(5), 0.25);
+  const auto schedule = lr_schedule(run.config);
+  EXPECT_EQ(schedule.updates, 24);
+  EXPECT_EQ(schedule.warmup, 5);
+  EXPECT_EQ(schedule.final_factor, 0.1);
+  for (std::int64_t batch = 0; batch < 24; ++batch) {
+    EXPECT_EQ(updater.learning_rate(batch), 0.25 * schedule.factor(batch)) << batch;
+  }
+}
+
+}  // namespace
+}  // namespace penstock::engine
