@@ -5,8 +5,10 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <map>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -113,6 +115,19 @@ std::map<std::string, at::Tensor> by_name(const std::vector<engine::NamedTensor>
   return map;
 }
 
+/// Also after a failure of the reporting, which is then thrown: it came first, whatever the writing
+/// of the weights brings.
+void save_weights(const std::filesystem::path& path,
+                  const std::map<std::string, at::Tensor>& weights,
+                  const std::exception_ptr& earlier_failure) {
+  try {
+    checkpoint::write_safetensors(path, {weights, {{"format", "pt"}}});
+  } catch (const std::system_error&) {
+    if (!earlier_failure) throw;
+  }
+  if (earlier_failure) std::rethrow_exception(earlier_failure);
+}
+
 void print_sample(std::ostream& out, const config::Config& config, const RunData& data,
                   const std::map<std::string, at::Tensor>& weights) {
   const auto tokenizer = data.prepared().tokenizer;
@@ -159,8 +174,7 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   progress.finish();
 
   const auto weights = by_name(pipeline.weights());
-  checkpoint::write_safetensors(folder.weights(), {weights, {{"format", "pt"}}});
-  if (report_failure) std::rethrow_exception(report_failure);
+  save_weights(folder.weights(), weights, report_failure);
   auto summary = reporter.summary();
   summary.peak_rss_bytes = observe::peak_rss_bytes();
   summary.weights_hash = checkpoint::weights_hash(weights);
