@@ -11,8 +11,6 @@
 namespace penstock::comm {
 namespace {
 
-constexpr std::size_t overlapping_batches = 2;
-
 void add_into_both(std::span<float> a, std::span<float> b) {
   if (a.size() != b.size()) throw std::logic_error("tied gradients differ in size");
   for (std::size_t i = 0; i < a.size(); ++i) a[i] = b[i] = a[i] + b[i];
@@ -20,11 +18,8 @@ void add_into_both(std::span<float> a, std::span<float> b) {
 
 }  // namespace
 
-Reduction::Reduction(int stages, std::size_t parameters, std::size_t tied_parameter)
-    : stages_(stages),
-      parameters_(parameters),
-      tied_parameter_(tied_parameter),
-      rounds_(overlapping_batches) {}
+Reduction::Reduction(Setup setup)
+    : setup_(setup), rounds_(static_cast<std::size_t>(setup.overlap)) {}
 
 Reduction::Round& Reduction::round_of(std::int64_t batch) {
   return rounds_[static_cast<std::size_t>(batch) % rounds_.size()];
@@ -35,17 +30,17 @@ void Reduction::contribute(std::int64_t batch, Contribution contribution) {
   if (closed_) throw Closed();
   Round& round = round_of(batch);
   if (round.batch != batch) {
-    if (round.collected < stages_ && round.batch >= 0) {
+    if (round.collected < setup_.stages && round.batch >= 0) {
       throw std::logic_error(fmt::format(
           "the reduction of batch {} is started, but {} of {} stages have not collected batch {}",
-          batch, stages_ - round.collected, stages_, round.batch));
+          batch, setup_.stages - round.collected, setup_.stages, round.batch));
     }
     round = Round{};
     round.batch = batch;
-    round.squares.assign(parameters_, 0.0);
+    round.squares.assign(setup_.parameters, 0.0);
   }
   merge(round, contribution);
-  if (++round.arrived < stages_) return;
+  if (++round.arrived < setup_.stages) return;
   finish(round);
   changed_.notify_all();
 }
@@ -58,9 +53,9 @@ void Reduction::merge(Round& round, const Contribution& contribution) const {
 }
 
 void Reduction::finish(Round& round) const {
-  if (tied_parameter_ != no_parameter) {
+  if (setup_.tied_parameter != no_parameter) {
     add_into_both(round.tied_input, round.tied_output);
-    round.squares.at(tied_parameter_) = sum_of_squares(round.tied_input);
+    round.squares.at(setup_.tied_parameter) = sum_of_squares(round.tied_input);
   }
   double sum = 0;
   for (const double square : round.squares) sum += square;
@@ -70,8 +65,8 @@ void Reduction::finish(Round& round) const {
 BatchTotal Reduction::wait(std::int64_t batch) {
   std::unique_lock lock(mutex_);
   Round& round = round_of(batch);
-  changed_.wait(lock,
-                [&] { return closed_ || (round.batch == batch && round.arrived == stages_); });
+  changed_.wait(
+      lock, [&] { return closed_ || (round.batch == batch && round.arrived == setup_.stages); });
   if (closed_) throw Closed();
   ++round.collected;
   return round.total;

@@ -33,15 +33,19 @@ struct BatchTotal {
 /// All-reduce over `stages` participants in one process. Sums are formed in the order of the
 /// global parameter numbers, whatever the partition and the order of arrival, so the result is the
 /// same bits for any number of stages. The last to arrive does the work; nobody waits before
-/// wait(), which every stage calls once per batch. Batches may overlap by one: batch b + 2 may be
-/// contributed once wait(b) has returned on every stage, which every schedule that keeps at most
-/// two gradient buffers implies; otherwise contribute() throws std::logic_error.
-/// Memory of the spans must stay until wait(batch) returns. Thread-safe.
+/// wait(), which every stage calls once per batch. Batch b + overlap may be contributed once
+/// wait(b) has returned on every stage; otherwise contribute() throws std::logic_error. Memory of
+/// tied gradients must stay until wait(batch) returns. Thread-safe.
 class Reduction {
  public:
-  /// `tied_parameter`: the number of the shared weight, if there is one.
-  Reduction(int stages, std::size_t parameters, std::size_t tied_parameter = no_parameter);
   static constexpr std::size_t no_parameter = static_cast<std::size_t>(-1);
+  struct Setup {
+    int stages = 1;
+    std::size_t parameters = 0;
+    std::size_t tied_parameter = no_parameter;  // the number of the shared weight
+    int overlap = 2;                            // batches that may be under way
+  };
+  explicit Reduction(Setup setup);
 
   void contribute(std::int64_t batch, Contribution contribution);
 
@@ -66,9 +70,7 @@ class Reduction {
   void merge(Round& round, const Contribution& contribution) const;
   void finish(Round& round) const;
 
-  const int stages_;
-  const std::size_t parameters_;
-  const std::size_t tied_parameter_;
+  const Setup setup_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Round> rounds_;

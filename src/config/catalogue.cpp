@@ -18,8 +18,10 @@ const ComponentSpec* find_component(const std::vector<ComponentSpec>& components
   return find_by_name(components, name);
 }
 
-const ScheduleSpec* find_schedule(const Catalogue& catalogue, std::string_view name) {
-  return find_by_name(catalogue.schedules, name);
+std::optional<ScheduleSpec> find_schedule(const Catalogue& catalogue, const std::string& name) {
+  if (const ScheduleSpec* spec = find_by_name(catalogue.schedules, name)) return *spec;
+  if (catalogue.read_grid && name.ends_with(grid_suffix)) return catalogue.read_grid(name);
+  return std::nullopt;
 }
 
 }  // namespace penstock::config

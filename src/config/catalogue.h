@@ -2,6 +2,9 @@
 // What can be named in a configuration: optimizers, corrections and schedules. They are declared in
 // folders that the configuration does not know; the program hands their list over.
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +26,17 @@ struct ComponentSpec {
 struct ScheduleSpec {
   std::string name;
   std::string summary;
-  /// Whether a batch must have at least as many micro-batches as there are stages.
-  bool needs_micro_batch_per_stage = true;
+  std::int64_t default_chunks = 1;
+  /// Whether all stages' gradients of a batch are known before any of them updates. Without that
+  /// there is nothing to clip by, and a tied embedding has no sum of its two gradients.
+  bool updates_together = true;
+  /// Why it cannot run so: rule, values, what to set; empty where it can.
+  std::function<std::string(std::int64_t stages, std::int64_t micro_batches, std::int64_t chunks)>
+      complaint = [](auto, auto, auto) { return std::string(); };
 };
+
+/// Names of grid files end with this.
+inline constexpr std::string_view grid_suffix = ".grid";
 
 /// The first entry of each list is the default. A default optimizer takes every parameter, since it
 /// is also the default of [optimizer.fallback].
@@ -33,11 +44,14 @@ struct Catalogue {
   std::vector<ComponentSpec> optimizers;
   std::vector<ComponentSpec> corrections;
   std::vector<ScheduleSpec> schedules;
+  /// Reads a schedule from a grid file. Errors: UserError. Without it there are no such schedules.
+  std::function<ScheduleSpec(const std::string& path)> read_grid;
 };
 
 /// The component called `name`; nullptr where there is none.
 const ComponentSpec* find_component(const std::vector<ComponentSpec>& components,
                                     std::string_view name);
-const ScheduleSpec* find_schedule(const Catalogue& catalogue, std::string_view name);
+/// The schedule with this name, or in the grid file with this path. Errors: those of read_grid.
+std::optional<ScheduleSpec> find_schedule(const Catalogue& catalogue, const std::string& name);
 
 }  // namespace penstock::config

@@ -66,11 +66,15 @@ void check_partition(const Config& config) {
   const IntegerList& partition = config.pipeline.partition;
   if (partition.empty()) return;
   const std::string shown = to_toml(Value(partition));
-  if (static_cast<std::int64_t>(partition.size()) != config.pipeline.stages) {
-    throw user_error("config",
-                     "pipeline.partition = {} is for {} stages, but pipeline.stages = {}; give one "
-                     "number per stage",
-                     shown, partition.size(), config.pipeline.stages);
+  if (static_cast<std::int64_t>(partition.size()) != config.pieces()) {
+    const std::string chunks = config.pipeline.chunks == 1
+                                   ? std::string()
+                                   : fmt::format(" of {} chunks each", config.pipeline.chunks);
+    throw user_error(
+        "config",
+        "pipeline.partition = {} is for {} pieces, but pipeline.stages = {}{}; give {} "
+        "numbers, in the order of the model",
+        shown, partition.size(), config.pipeline.stages, chunks, config.pieces());
   }
   const std::int64_t sum = std::accumulate(partition.begin(), partition.end(), std::int64_t{0});
   if (sum != config.units()) {
@@ -81,22 +85,40 @@ void check_partition(const Config& config) {
   }
 }
 
+void check_lone_updates(const Config& config) {
+  const std::string& schedule = config.pipeline.schedule;
+  if (config.train.clip > 0) {
+    throw user_error("config",
+                     "schedule '{}' updates every stage alone, before the whole model's gradient "
+                     "norm is known, but train.clip = {}; set train.clip = 0",
+                     schedule, config.train.clip);
+  }
+  if (config.model.tied) {
+    throw user_error("config",
+                     "schedule '{}' updates every stage alone, so the two copies of a tied "
+                     "embedding would part, but model.tied = true; set model.tied = false",
+                     schedule);
+  }
+}
+
 void check_pipeline(const Config& config, const Catalogue& catalogue) {
   const PipelineConfig& pipeline = config.pipeline;
-  const ScheduleSpec* schedule = find_schedule(catalogue, pipeline.schedule);
-  const bool needs_full = schedule != nullptr && schedule->needs_micro_batch_per_stage;
-  if (needs_full && pipeline.micro_batches < pipeline.stages) {
-    throw user_error("config",
-                     "schedule '{}' needs pipeline.micro_batches >= pipeline.stages, but they are "
-                     "{} and {}; set pipeline.micro_batches = {} or more",
-                     pipeline.schedule, pipeline.micro_batches, pipeline.stages, pipeline.stages);
+  const auto schedule = find_schedule(catalogue, pipeline.schedule);
+  if (schedule) {
+    const std::string complaint =
+        schedule->complaint(pipeline.stages, pipeline.micro_batches, pipeline.chunks);
+    if (!complaint.empty()) throw user_error("config", "{}", complaint);
+    if (!schedule->updates_together) check_lone_updates(config);
   }
-  if (pipeline.stages > config.units()) {
+  if (config.pieces() > config.units()) {
+    const std::string chunks =
+        pipeline.chunks == 1 ? std::string() : fmt::format(" of {} chunks each", pipeline.chunks);
     throw user_error("config",
-                     "pipeline.stages = {}, but {} layers have only {} units to distribute "
+                     "pipeline.stages = {}{}, but {} layers have only {} units to distribute "
                      "(embedding, attention and MLP of each layer, head); set pipeline.stages = {} "
                      "or fewer",
-                     pipeline.stages, config.model.layers, config.units(), config.units());
+                     pipeline.stages, chunks, config.model.layers, config.units(),
+                     config.units() / pipeline.chunks);
   }
   check_partition(config);
 }

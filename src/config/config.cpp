@@ -31,6 +31,7 @@ class Reader {
     refuse_strays();
     settle_model();
     settle_fallback();
+    settle_chunks();
     if (config_.output.dir.empty()) config_.output.dir = default_folder(source_name);
     return std::move(config_);
   }
@@ -140,6 +141,14 @@ class Reader {
                       config_.optimizer.name));
       return;
     }
+  }
+
+  void settle_chunks() {
+    for (const Setting& setting : settings_) {
+      if (setting.section == "pipeline" && setting.key == "chunks") return;
+    }
+    const auto schedule = find_schedule(catalogue_, config_.pipeline.schedule);
+    config_.pipeline.chunks = schedule ? schedule->default_chunks : 1;
   }
 
   static std::string default_folder(std::string_view source_name) {

@@ -3,7 +3,7 @@
 //
 //   [model]      preset | layers, width, heads, kv_heads, ff, vocab, seq, tied, norm_eps, rope_base
 //   [data]       train, val, tokenizer, val_fraction, separator, cache
-//   [pipeline]   stages, schedule, micro_batches, micro_batch, partition
+//   [pipeline]   stages, schedule, chunks, micro_batches, micro_batch, partition
 //   [optimizer]  name and the optimizer's own options; [optimizer.fallback] likewise
 //   [correction] name and the correction's own options
 //   [train]      steps | tokens, warmup, final_lr, clip, precision, seed, threads, eval_every, ...
@@ -57,10 +57,11 @@ struct DataConfig {
 
 struct PipelineConfig {
   std::int64_t stages = 1;
-  std::string schedule;
+  std::string schedule;            ///< A name, or the path of a grid file.
+  std::int64_t chunks = 1;         ///< Pieces of the model that each stage holds.
   std::int64_t micro_batches = 1;  ///< Per batch, that is per update.
   std::int64_t micro_batch = 1;    ///< Sequences of one micro-batch.
-  IntegerList partition;           ///< Units of each stage, first stage first; empty: "auto".
+  IntegerList partition;           ///< Units of each piece in model order; empty: "auto".
 
   bool operator==(const PipelineConfig&) const = default;
 };
@@ -119,6 +120,8 @@ struct Config {
   /// Units a partition distributes: embedding, attention and MLP of each layer, and final norm with
   /// head: 2 layers + 2.
   std::int64_t units() const;
+  /// pipeline.stages * pipeline.chunks: consecutive parts of the model.
+  std::int64_t pieces() const { return pipeline.stages * pipeline.chunks; }
 
   /// Compares everything but `notes`.
   friend bool operator==(const Config& a, const Config& b);

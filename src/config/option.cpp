@@ -33,6 +33,13 @@ std::string type_text(OptionType type) {
   throw std::logic_error("an option's type is none of OptionType");
 }
 
+std::string choices_text(const OptionSpec& spec, std::string_view separator,
+                         std::string_view before_file) {
+  const std::string names = joined(spec.choices, separator);
+  return spec.file_suffix.empty() ? names
+                                  : fmt::format("{}{}FILE{}", names, before_file, spec.file_suffix);
+}
+
 std::string and_range(std::string_view what, const Range& range) {
   const std::string text = range.text();
   return text.empty() ? std::string(what) : fmt::format("{} {}", what, text);
@@ -50,7 +57,7 @@ std::string wanted(const OptionSpec& spec) {
     case OptionType::text:
       return "a text in quotes";
     case OptionType::choice:
-      return "one of " + joined(spec.choices, ", ");
+      return "one of " + choices_text(spec, ", ", " or ");
     case OptionType::text_list:
       return "a text in quotes or a list of them";
     case OptionType::integer_list:
@@ -147,8 +154,9 @@ class Checker {
     for (const std::string& allowed : spec_.choices) {
       if (allowed == text) return text;
     }
+    if (!spec_.file_suffix.empty() && text.ends_with(spec_.file_suffix)) return text;
     const std::string near = suggest(text, spec_.choices);
-    fail("is none of " + joined(spec_.choices, ", "),
+    fail("is none of " + choices_text(spec_, ", ", ", "),
          near.empty() ? "give one of them" : fmt::format("did you mean '{}'?", near));
   }
 
@@ -208,7 +216,7 @@ void OptionSpec::refuse(std::string_view shown, std::string_view name,
 
 OptionInfo OptionSpec::info() const {
   return {key, type_text(type), default_value ? to_toml(*default_value) : default_words,
-          type == OptionType::choice ? joined(choices, " | ") : range.text(), help};
+          type == OptionType::choice ? choices_text(*this, " | ", " | ") : range.text(), help};
 }
 
 OptionSpec declare(OptionType type, std::string key, std::string help, Range range) {

@@ -77,7 +77,8 @@ struct OptionSpec {
   std::string default_words;           ///< What help shows where there is no default value.
   Range range = Range::any();          ///< Of a number, or of each element of a list of numbers.
   std::vector<std::string> choices;    ///< Of a choice.
-  std::string empty_word;              ///< The text that stands for an empty list of numbers.
+  std::string file_suffix;  ///< A choice also takes paths that end with this, unless empty.
+  std::string empty_word;   ///< The text that stands for an empty list of numbers.
   std::string help;
 
   /// `value` in the option's own type: a whole number becomes a real where a real is expected, a
@@ -125,6 +126,10 @@ class OptionTable {
                             std::string default_words, std::string help);
   OptionTable& choice(std::string key, std::string Section::*member, std::string default_value,
                       std::vector<std::string> choices, std::string help);
+  /// A choice that also takes the path of a file whose name ends with `file_suffix`.
+  OptionTable& choice_or_file(std::string key, std::string Section::*member,
+                              std::string default_value, std::vector<std::string> choices,
+                              std::string file_suffix, std::string help);
   /// A choice that becomes an enumeration: {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}}.
   template <class Enum, class = std::enable_if_t<std::is_enum_v<Enum>>>
   OptionTable& choice(std::string key, Enum Section::*member,
@@ -274,6 +279,17 @@ OptionTable<Section>& OptionTable<Section>::choice(std::string key, std::string 
   OptionSpec spec = declare(OptionType::choice, std::move(key), std::move(help));
   spec.default_value = std::move(default_value);
   spec.choices = std::move(choices);
+  return bind(std::move(spec), member);
+}
+
+template <class Section>
+OptionTable<Section>& OptionTable<Section>::choice_or_file(
+    std::string key, std::string Section::*member, std::string default_value,
+    std::vector<std::string> choices, std::string file_suffix, std::string help) {
+  OptionSpec spec = declare(OptionType::choice, std::move(key), std::move(help));
+  spec.default_value = std::move(default_value);
+  spec.choices = std::move(choices);
+  spec.file_suffix = std::move(file_suffix);
   return bind(std::move(spec), member);
 }
 

@@ -152,14 +152,17 @@ OptionTable<PipelineConfig> pipeline_options(const Catalogue& catalogue) {
   const std::string first = schedules.front();
   OptionTable<PipelineConfig> table;
   table.integer("stages", &PipelineConfig::stages, 1, Range::between(1, many), "pipeline stages")
-      .choice("schedule", &PipelineConfig::schedule, first, schedules,
-              "order of the work and the weights it sees")
+      .choice_or_file("schedule", &PipelineConfig::schedule, first, schedules,
+                      std::string(grid_suffix), "order of the work and the weights it sees")
+      .derived_integer("chunks", &PipelineConfig::chunks, "as the schedule needs",
+                       Range::between(1, many), "pieces of the model that each stage holds")
       .integer("micro_batches", &PipelineConfig::micro_batches, 1, Range::between(1, many),
                "micro-batches of a batch, that is of an update")
       .integer("micro_batch", &PipelineConfig::micro_batch, 1, Range::between(1, many),
                "sequences of a micro-batch")
-      .integer_list("partition", &PipelineConfig::partition, "auto", Range::between(1, many),
-                    "units of each stage, such as [5, 13]; auto balances their cost");
+      .integer_list(
+          "partition", &PipelineConfig::partition, "auto", Range::between(1, many),
+          "units of each piece in model order, such as [5, 13]; auto balances their cost");
   return table;
 }
 

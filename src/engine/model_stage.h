@@ -1,8 +1,9 @@
 #pragma once
-// A stage that trains its part of the model.
+// A stage that trains its part of the model: one chunk or several.
 
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -11,11 +12,8 @@
 #include "config/config.h"
 #include "engine/events.h"
 #include "engine/micro_batch_source.h"
+#include "engine/model_chunk.h"
 #include "engine/stage.h"
-#include "engine/stage_updater.h"
-#include "engine/weight_slots.h"
-#include "model/layout.h"
-#include "model/stage_model.h"
 
 namespace penstock::engine {
 
@@ -23,17 +21,17 @@ namespace penstock::engine {
 struct ModelStageSetup {
   const config::Config* config = nullptr;
   const std::vector<model::Unit>* chain = nullptr;
-  model::UnitRange range;
+  std::vector<model::UnitRange> chunks;
   int weight_versions = 1;
   int gradient_buffers = 1;
+  bool stashes_weights = true;
+  bool updates_together = true;  // an update knows the batch's sums over all stages
   std::int64_t validation_micro_batches = 0;
   std::unique_ptr<MicroBatchSource> source;
   comm::Reduction* reduction = nullptr;
-  EventSink report;  // set on the last stage only
+  EventSink report;  // used by the stage that computes the loss
 };
 
-/// Weights and gradients are flat buffers. fp32: the version slots hold the weights themselves.
-/// bf16: the slots hold bf16 copies for the computation, one fp32 master holds the newest weights.
 /// Used by its own thread after construction; the final weights may be read once that has ended.
 class ModelStage final : public Stage<at::Tensor> {
  public:
@@ -42,58 +40,43 @@ class ModelStage final : public Stage<at::Tensor> {
   void start() override;
   at::Tensor forward(const schedule::Action& action, at::Tensor input) override;
   at::Tensor backward(const schedule::Action& action, at::Tensor gradient) override;
+  at::Tensor backward_input(const schedule::Action& action, at::Tensor gradient) override;
+  void backward_weight(const schedule::Action& action) override;
   void contribute(const schedule::Action& action) override;
   void await_reduction(const schedule::Action& action) override;
   void update(const schedule::Action& action) override;
   at::Tensor evaluate(const schedule::Action& action, at::Tensor input) override;
 
-  const model::Layout& layout() const { return layout_; }
-  std::int64_t newest_version() const { return slots_.newest(); }
-  /// The newest weights, flat fp32.
-  at::Tensor newest_weights();
+  std::deque<ModelChunk>& chunks() { return chunks_; }
 
  private:
-  struct WeightSet {
-    at::Tensor master;   // flat fp32; one shared tensor under bf16
-    at::Tensor compute;  // flat; the same tensor as master under fp32
-    model::StageTensors tensors;
+  using Time = std::chrono::steady_clock::time_point;
+  struct Update {
+    std::int64_t batch = 0;
+    double clip_factor = 1;
+    Time at;
   };
-  struct GradientBuffer {
-    at::Tensor flat;
-    model::StageTensors tensors;
-    double loss = 0;
-    std::int64_t micro_batches = 0;  // accumulated so far
-  };
-  struct InFlight {
-    schedule::Action action;
-    WeightSlots<WeightSet>::ReadLease weights;
-    model::MicroBatch batch;
-    model::StageModel::Tape tape;
-  };
-
   struct Validation {
     double loss_sum = 0;  // over tokens
     std::int64_t tokens = 0;
   };
 
-  std::vector<WeightSet> make_weight_sets(int versions) const;
-  GradientBuffer& gradients_of(std::int64_t batch);
-  double clip_factor() const;
+  ModelChunk& chunk_of(const schedule::Action& action);
+  bool computes_loss() const;
+  double clip_factor(const comm::BatchTotal& total) const;
+  void report_update(const Update& update, const comm::BatchTotal& total) const;
   void add_validation_loss(const schedule::Action& action, double mean_loss, std::int64_t tokens);
 
   const config::Config& config_;
-  const bool is_last_;
-  const model::Layout layout_;
-  const model::StageModel model_;
-  WeightSlots<WeightSet> slots_;
-  std::vector<GradientBuffer> gradients_;
-  StageUpdater updater_;
+  const bool updates_together_;
+  std::deque<ModelChunk> chunks_;
   const std::int64_t validation_micro_batches_;
   std::unique_ptr<MicroBatchSource> source_;
   comm::Reduction& reduction_;
   EventSink report_;
-  std::deque<InFlight> in_flight_;
-  comm::BatchTotal total_;
+  comm::BatchTotal total_;         // of the batch to be updated from
+  std::deque<Update> unreported_;  // made before the batch's sums were known
+  Time updated_;                   // when the newest weights were written
   Validation validation_;
 };
 

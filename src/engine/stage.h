@@ -5,9 +5,10 @@
 
 namespace penstock::engine {
 
-/// Payload: what travels between stages (activations forwards, gradients backwards). The first
-/// stage is given an empty forward payload, the last an empty backward one. All functions are
-/// called by the stage's own thread, in the order of its actions. Any exception ends the run.
+/// Payload: what travels between pieces (activations forwards, gradients backwards). The first
+/// piece of the model is given an empty forward payload, the last an empty backward one; the action
+/// says which of the stage's chunks is meant. All functions are called by the stage's own thread,
+/// in the order of its actions. Any exception ends the run.
 template <class Payload>
 class Stage {
  public:
@@ -18,6 +19,9 @@ class Stage {
 
   virtual Payload forward(const schedule::Action& action, Payload input) = 0;
   virtual Payload backward(const schedule::Action& action, Payload gradient) = 0;
+  /// backward() in two parts: dX, and later dW.
+  virtual Payload backward_input(const schedule::Action& action, Payload gradient) = 0;
+  virtual void backward_weight(const schedule::Action& action) = 0;
   virtual void contribute(const schedule::Action& action) = 0;
   virtual void await_reduction(const schedule::Action& action) = 0;
   virtual void update(const schedule::Action& action) = 0;

@@ -12,30 +12,79 @@
 
 #include "comm/channel.h"
 #include "engine/executor.h"
+#include "schedule/lowering.h"
 
 namespace penstock::engine {
 
-/// Messages that may wait on an edge. Two let a sender go on while its neighbour is still busy;
-/// more would only add memory, since every schedule bounds what is in flight.
-constexpr std::size_t edge_capacity = 2;
-
-/// Runs `stages[i]` over `streams[i]`, each on its own thread, until all streams end.
-/// `on_thread(i)` is called first on each thread (pinning, thread counts). On the first failure
-/// every edge is closed and `close` is called so that nobody is left waiting; all threads are
-/// joined, then that failure is thrown. `clocks` needs one entry per stage.
+/// Stages and what each is to do. Vectors and deques have one entry per stage.
 template <class Payload>
-void run_stage_threads(const std::vector<Stage<Payload>*>& stages,
-                       std::vector<schedule::StreamPtr> streams, std::deque<StageClock>& clocks,
-                       const std::function<void(int)>& on_thread,
-                       const std::function<void()>& close) {
-  using Edge = typename Links<Payload>::Edge;
-  std::deque<Edge> activations;
-  std::deque<Edge> gradients;
-  for (std::size_t i = 0; i + 1 < stages.size(); ++i) {
-    activations.emplace_back(edge_capacity);
-    gradients.emplace_back(edge_capacity);
+struct StageThreads {
+  std::vector<Stage<Payload>*> stages;
+  std::vector<schedule::ActionStream> streams;  // with transfers
+  schedule::PipelineShape shape;
+  schedule::Placement placement = schedule::Placement::loop;
+  bool same_versions = true;
+  std::deque<StageClock>* clocks = nullptr;
+  std::deque<SpanRecorder>* recorders = nullptr;    // null: nothing is recorded
+  std::function<void(int)> on_thread = [](int) {};  // first on each thread: pinning and the like
+  std::function<void()> close = [] {};              // wakes what waits outside of the channels
+};
+
+/// The channels between neighbouring pieces of the model, one each for activations, gradients and
+/// evaluations.
+template <class Payload>
+class Edges {
+ public:
+  Edges(schedule::PipelineShape shape, schedule::Placement placement)
+      : shape_(shape), placement_(placement) {
+    for (int piece = 0; piece + 1 < shape.pieces(); ++piece) {
+      activations_.emplace_back(schedule::edge_capacity);
+      gradients_.emplace_back(schedule::edge_capacity);
+      evaluations_.emplace_back(schedule::evaluation_edge_capacity(shape));
+    }
   }
 
+  std::vector<Links<Payload>> links_of(int stage) {
+    std::vector<Links<Payload>> links(static_cast<std::size_t>(shape_.chunks));
+    for (int chunk = 0; chunk < shape_.chunks; ++chunk) {
+      const auto piece =
+          static_cast<std::size_t>(schedule::piece_at(placement_, shape_, {stage, chunk}));
+      auto& link = links[static_cast<std::size_t>(chunk)];
+      if (piece > 0) {
+        link.activations_in = &activations_[piece - 1];
+        link.gradients_out = &gradients_[piece - 1];
+        link.evaluations_in = &evaluations_[piece - 1];
+      }
+      if (piece < activations_.size()) {
+        link.activations_out = &activations_[piece];
+        link.gradients_in = &gradients_[piece];
+        link.evaluations_out = &evaluations_[piece];
+      }
+    }
+    return links;
+  }
+
+  void close() {
+    for (auto* edges : {&activations_, &gradients_, &evaluations_}) {
+      for (auto& edge : *edges) edge.close();
+    }
+  }
+
+ private:
+  using Edge = typename Links<Payload>::Edge;
+  schedule::PipelineShape shape_;
+  schedule::Placement placement_;
+  std::deque<Edge> activations_;
+  std::deque<Edge> gradients_;
+  std::deque<Edge> evaluations_;
+};
+
+/// Runs every stage over its stream, each on its own thread, until all streams end. On the first
+/// failure every edge is closed and `close` is called so that nobody is left waiting; all threads
+/// are joined, then that failure is thrown.
+template <class Payload>
+void run_stage_threads(StageThreads<Payload> run) {
+  Edges<Payload> edges(run.shape, run.placement);
   std::mutex mutex;
   std::exception_ptr failure;
   const auto fail = [&](std::exception_ptr error) {
@@ -43,20 +92,21 @@ void run_stage_threads(const std::vector<Stage<Payload>*>& stages,
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::move(error);
     }
-    for (auto& edge : activations) edge.close();
-    for (auto& edge : gradients) edge.close();
-    close();
+    edges.close();
+    run.close();
   };
 
-  const auto run = [&](std::size_t i) {
-    Links<Payload> links;
-    if (i > 0) links.activations_in = &activations[i - 1];
-    if (i > 0) links.gradients_out = &gradients[i - 1];
-    if (i + 1 < stages.size()) links.activations_out = &activations[i];
-    if (i + 1 < stages.size()) links.gradients_in = &gradients[i];
+  const auto run_stage = [&](std::size_t i) {
     try {
-      on_thread(static_cast<int>(i));
-      Executor<Payload>(static_cast<int>(i), *stages[i], links, clocks[i]).run(*streams[i]);
+      const int number = static_cast<int>(i);
+      run.on_thread(number);
+      Executor<Payload> executor(*run.stages[i],
+                                 {.number = number,
+                                  .links = edges.links_of(number),
+                                  .same_versions = run.same_versions,
+                                  .clock = &(*run.clocks)[i],
+                                  .recorder = run.recorders ? &(*run.recorders)[i] : nullptr});
+      executor.run(run.streams[i]);
     } catch (const comm::Closed&) {
       // Some other stage failed first and is the one to report.
     } catch (...) {
@@ -67,7 +117,7 @@ void run_stage_threads(const std::vector<Stage<Payload>*>& stages,
   {
     std::vector<std::jthread> threads;
     try {
-      for (std::size_t i = 0; i < stages.size(); ++i) threads.emplace_back(run, i);
+      for (std::size_t i = 0; i < run.stages.size(); ++i) threads.emplace_back(run_stage, i);
     } catch (...) {
       fail(std::current_exception());  // the system has no thread left: end those that run
     }

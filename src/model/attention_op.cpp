@@ -26,14 +26,19 @@ class AttentionOp final : public UnitOp {
   }
 
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients) const override {
+                      const std::any& saved, const UnitTensors& gradients,
+                      const Postpone& postpone) const override {
     const auto& s = std::any_cast<const Saved&>(saved);
-    kernels::linear_add_weight_gradient(gradients[o_proj], dy, s.attended.y);
+    postpone([dw = gradients[o_proj], dy, x = s.attended.y] {
+      kernels::linear_add_weight_gradient(dw, dy, x);
+    });
     const at::Tensor dattended = kernels::linear_input_gradient(dy, weights[o_proj]);
     at::Tensor dqkv =
         kernels::attention_backward(dattended, s.qkv, s.attended, shape_, batch.sequences);
     rotate(dqkv, batch, kernels::Rotation::inverse);
-    kernels::linear_add_weight_gradient(gradients[qkv_proj], dqkv, s.normed.y);
+    postpone([dw = gradients[qkv_proj], dqkv, x = s.normed.y] {
+      kernels::linear_add_weight_gradient(dw, dqkv, x);
+    });
     const at::Tensor dnormed = kernels::linear_input_gradient(dqkv, weights[qkv_proj]);
     return kernels::rms_norm_backward(dnormed, s.x, weights[gain], s.normed.inverse_rms, dy,
                                       gradients[gain]);

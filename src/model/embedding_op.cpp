@@ -12,8 +12,11 @@ class EmbeddingOp final : public UnitOp {
   }
 
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const UnitTensors&,
-                      const std::any&, const UnitTensors& gradients) const override {
-    kernels::add_embedding_gradient(gradients[0], dy, batch.inputs);
+                      const std::any&, const UnitTensors& gradients,
+                      const Postpone& postpone) const override {
+    postpone([dw = gradients[0], dy, tokens = batch.inputs] {
+      kernels::add_embedding_gradient(dw, dy, tokens);
+    });
     return {};
   }
 };

@@ -25,9 +25,12 @@ class HeadOp final : public UnitOp {
   }
 
   at::Tensor backward(const at::Tensor&, const MicroBatch&, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients) const override {
+                      const std::any& saved, const UnitTensors& gradients,
+                      const Postpone& postpone) const override {
     const auto& s = std::any_cast<const Saved&>(saved);
-    kernels::linear_add_weight_gradient(gradients[head], s.dlogits, s.normed.y);
+    postpone([dw = gradients[head], dlogits = s.dlogits, x = s.normed.y] {
+      kernels::linear_add_weight_gradient(dw, dlogits, x);
+    });
     const at::Tensor dnormed = kernels::linear_input_gradient(s.dlogits, weights[head]);
     return kernels::rms_norm_backward(dnormed, s.x, weights[gain], s.normed.inverse_rms,
                                       at::zeros_like(s.x), gradients[gain]);

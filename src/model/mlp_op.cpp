@@ -22,12 +22,17 @@ class MlpOp final : public UnitOp {
   }
 
   at::Tensor backward(const at::Tensor& dy, const MicroBatch&, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients) const override {
+                      const std::any& saved, const UnitTensors& gradients,
+                      const Postpone& postpone) const override {
     const auto& s = std::any_cast<const Saved&>(saved);
-    kernels::linear_add_weight_gradient(gradients[down_proj], dy, s.hidden);
+    postpone([dw = gradients[down_proj], dy, x = s.hidden] {
+      kernels::linear_add_weight_gradient(dw, dy, x);
+    });
     const at::Tensor dhidden = kernels::linear_input_gradient(dy, weights[down_proj]);
     const at::Tensor dgate_up = kernels::swiglu_backward(dhidden, s.gate_up);
-    kernels::linear_add_weight_gradient(gradients[gate_up_proj], dgate_up, s.normed.y);
+    postpone([dw = gradients[gate_up_proj], dgate_up, x = s.normed.y] {
+      kernels::linear_add_weight_gradient(dw, dgate_up, x);
+    });
     const at::Tensor dnormed = kernels::linear_input_gradient(dgate_up, weights[gate_up_proj]);
     return kernels::rms_norm_backward(dnormed, s.x, weights[gain], s.normed.inverse_rms, dy,
                                       gradients[gain]);

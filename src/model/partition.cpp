@@ -70,32 +70,30 @@ std::vector<UnitRange> partition(const config::Config& config) {
   if (!config.pipeline.partition.empty()) return partition_from_counts(config.pipeline.partition);
   std::vector<double> costs;
   for (const auto& unit : units(config.model)) costs.push_back(unit.cost);
-  return balanced_partition(costs, static_cast<int>(config.pipeline.stages));
+  return balanced_partition(costs, static_cast<int>(config.pieces()));
 }
 
-std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages,
-                      bool tied) {
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<Piece>& pieces, bool tied) {
   double all = 0;
   for (const auto& unit : chain) all += unit.cost;
   std::string text;
-  for (std::size_t s = 0; s < stages.size(); ++s) {
+  for (const auto& [range, stage] : pieces) {
     double cost = 0;
     std::int64_t parameters = 0;
-    for (auto u = stages[s].first; u < stages[s].last; ++u) {
+    for (auto u = range.first; u < range.last; ++u) {
       const Unit& unit = chain[static_cast<std::size_t>(u)];
       cost += unit.cost;
-      const bool shares_embedding = tied && unit.kind == UnitKind::head && stages[s].first == 0;
+      const bool shares_embedding = tied && unit.kind == UnitKind::head && range.first == 0;
       for (const auto& tensor : unit.tensors) {
         const bool is_head = tensor.parameters.front().kind == ParameterKind::head;
         if (!(shares_embedding && is_head)) parameters += tensor.count();
       }
     }
-    const auto first = describe(chain[static_cast<std::size_t>(stages[s].first)]);
-    const auto last = describe(chain[static_cast<std::size_t>(stages[s].last - 1)]);
+    const auto first = describe(chain[static_cast<std::size_t>(range.first)]);
+    const auto last = describe(chain[static_cast<std::size_t>(range.last - 1)]);
     text += fmt::format(
-        "  stage {}: {:>2} units, {:<26} {:>9.2f} M parameters, {:5.1f} % of the work\n", s,
-        stages[s].last - stages[s].first,
-        first == last ? first : fmt::format("{} .. {}", first, last),
+        "  stage {}: {:>2} units, {:<26} {:>9.2f} M parameters, {:5.1f} % of the work\n", stage,
+        range.last - range.first, first == last ? first : fmt::format("{} .. {}", first, last),
         1e-6 * static_cast<double>(parameters), 100 * cost / all);
   }
   return text;

@@ -25,12 +25,17 @@ std::vector<UnitRange> balanced_partition(const std::vector<double>& costs, int 
 /// The cut with the given numbers of units, which must be positive and sum to all units.
 std::vector<UnitRange> partition_from_counts(const std::vector<std::int64_t>& counts);
 
-/// The partition that the configuration asks for.
+/// The pieces that the configuration asks for, in model order: stages * chunks of them.
 std::vector<UnitRange> partition(const config::Config& config);
 
-/// One line per stage for people: units, parameters held (a tied head on another stage than the
-/// embedding holds a copy of it), share of the cost.
-std::string stage_map(const std::vector<Unit>& chain, const std::vector<UnitRange>& stages,
-                      bool tied);
+/// A piece and the stage that holds it.
+struct Piece {
+  UnitRange range;
+  int stage = 0;
+};
+
+/// One line per piece for people: stage, units, parameters held (a tied head in another piece than
+/// the embedding holds a copy of it), share of the cost.
+std::string stage_map(const std::vector<Unit>& chain, const std::vector<Piece>& pieces, bool tied);
 
 }  // namespace penstock::model

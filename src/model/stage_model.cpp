@@ -22,9 +22,22 @@ at::Tensor StageModel::forward(const at::Tensor& x, const MicroBatch& batch,
 at::Tensor StageModel::backward(const at::Tensor& dy, const MicroBatch& batch,
                                 const StageTensors& weights, Tape& tape,
                                 const StageTensors& gradients) const {
+  return backward(dy, batch, weights, tape, gradients, [](const auto& task) { task(); });
+}
+
+at::Tensor StageModel::backward_input(const at::Tensor& dy, const MicroBatch& batch,
+                                      const StageTensors& weights, Tape& tape,
+                                      const StageTensors& gradients, WeightBackward& later) const {
+  return backward(dy, batch, weights, tape, gradients,
+                  [&](auto task) { later.push_back(std::move(task)); });
+}
+
+at::Tensor StageModel::backward(const at::Tensor& dy, const MicroBatch& batch,
+                                const StageTensors& weights, Tape& tape,
+                                const StageTensors& gradients, const Postpone& postpone) const {
   at::Tensor dx = dy;
   for (std::size_t u = ops_.size(); u-- > 0;) {
-    dx = ops_[u]->backward(dx, batch, weights[u], tape[u], gradients[u]);
+    dx = ops_[u]->backward(dx, batch, weights[u], tape[u], gradients[u], postpone);
     tape[u].reset();
   }
   return dx;

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <any>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,7 +32,19 @@ class StageModel {
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const StageTensors& weights,
                       Tape& tape, const StageTensors& gradients) const;
 
+  /// What is left of a backward once dL/dx is known: the matrices' gradients.
+  using WeightBackward = std::vector<std::function<void()>>;
+
+  /// As backward(), but the matrices' gradients are only added by calling all of `later`, which
+  /// keeps what they need of the tape. The sums are the same bits.
+  at::Tensor backward_input(const at::Tensor& dy, const MicroBatch& batch,
+                            const StageTensors& weights, Tape& tape, const StageTensors& gradients,
+                            WeightBackward& later) const;
+
  private:
+  at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const StageTensors& weights,
+                      Tape& tape, const StageTensors& gradients, const Postpone& postpone) const;
+
   std::vector<std::unique_ptr<UnitOp>> ops_;
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <any>
+#include <functional>
 #include <memory>
 
 #include "config/config.h"
@@ -21,6 +22,10 @@ struct MicroBatch {
   double gradient_scale = 1;  // dL/d(sum of token losses), 1 / (tokens of the batch)
 };
 
+/// Takes the part of a backward that only weight gradients need (dW): runs it at once, or keeps it
+/// for later. What is kept owns all tensors it reads but the gradients it adds to.
+using Postpone = std::function<void(std::function<void()> weight_gradient)>;
+
 /// A unit maps the residual stream x [N, C] to the next one. The embedding ignores x; the head
 /// returns the mean loss per token [1] in fp64, or logits [N, V].
 /// Weights and gradients are the unit's tensors in the order of its TensorSpecs; weights are in
@@ -33,10 +38,11 @@ class UnitOp {
   virtual at::Tensor forward(const at::Tensor& x, const MicroBatch& batch,
                              const UnitTensors& weights, std::any* saved) const = 0;
 
-  /// Returns dL/dx for dy = dL/dy (undefined for the embedding; the head ignores dy).
+  /// Returns dL/dx for dy = dL/dy (undefined for the embedding; the head ignores dy). The matrices'
+  /// gradients go through `postpone`, those of the gains come with dL/dx.
   virtual at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch,
                               const UnitTensors& weights, const std::any& saved,
-                              const UnitTensors& gradients) const = 0;
+                              const UnitTensors& gradients, const Postpone& postpone) const = 0;
 };
 
 std::unique_ptr<UnitOp> embedding_op();

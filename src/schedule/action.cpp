@@ -16,6 +16,10 @@ std::string_view name(ActionKind kind) {
       return "receive_gradient";
     case ActionKind::backward:
       return "backward";
+    case ActionKind::backward_input:
+      return "backward_input";
+    case ActionKind::backward_weight:
+      return "backward_weight";
     case ActionKind::send_gradient:
       return "send_gradient";
     case ActionKind::contribute:
@@ -24,25 +28,32 @@ std::string_view name(ActionKind kind) {
       return "await_reduction";
     case ActionKind::update:
       return "update";
+    case ActionKind::receive_evaluation:
+      return "receive_evaluation";
     case ActionKind::evaluate:
       return "evaluate";
+    case ActionKind::send_evaluation:
+      return "send_evaluation";
   }
   return "unknown";
 }
 
 std::string describe(const Action& action) {
+  const std::string chunk = action.chunk == 0 ? "" : fmt::format(" on chunk {}", action.chunk);
   switch (action.kind) {
     case ActionKind::contribute:
     case ActionKind::await_reduction:
       return fmt::format("{} of batch {}", name(action.kind), action.batch);
     case ActionKind::update:
       return fmt::format("update to weights W({}) from batch {}", action.version, action.batch);
+    case ActionKind::receive_evaluation:
     case ActionKind::evaluate:
-      return fmt::format("evaluate of validation micro-batch {} (weights W({}))",
-                         action.micro_batch, action.version);
+    case ActionKind::send_evaluation:
+      return fmt::format("{} of validation micro-batch {}{} (weights W({}))", name(action.kind),
+                         action.micro_batch, chunk, action.version);
     default:
-      return fmt::format("{} of micro-batch {} of batch {} (weights W({}))", name(action.kind),
-                         action.micro_batch, action.batch, action.version);
+      return fmt::format("{} of micro-batch {} of batch {}{} (weights W({}))", name(action.kind),
+                         action.micro_batch, action.batch, chunk, action.version);
   }
 }
 
@@ -53,6 +64,8 @@ bool is_waiting(ActionKind kind) {
     case ActionKind::receive_gradient:
     case ActionKind::send_gradient:
     case ActionKind::await_reduction:
+    case ActionKind::receive_evaluation:
+    case ActionKind::send_evaluation:
       return true;
     default:
       return false;

@@ -1,89 +1,65 @@
 #include "schedule/lowering.h"
 
-#include <deque>
+#include <algorithm>
 
 namespace penstock::schedule {
 namespace {
 
-/// A stream that turns each action of another one into one or more.
-class Expansion : public ActionStream {
- public:
-  explicit Expansion(StreamPtr inner) : inner_(std::move(inner)) {}
+Action with_kind(Action action, ActionKind kind) {
+  action.kind = kind;
+  return action;
+}
 
-  std::optional<Action> next() final {
-    if (pending_.empty()) {
-      const auto action = inner_->next();
-      if (!action) return std::nullopt;
-      expand(*action, pending_);
-    }
-    const Action action = pending_.front();
-    pending_.pop_front();
-    return action;
-  }
-
- private:
-  virtual void expand(const Action& action, std::deque<Action>& out) = 0;
-
-  StreamPtr inner_;
-  std::deque<Action> pending_;
-};
-
-class Evaluation final : public Expansion {
- public:
-  Evaluation(StreamPtr inner, EvaluationPlan plan, HasBatch has_batch)
-      : Expansion(std::move(inner)), plan_(plan), has_batch_(std::move(has_batch)) {}
-
- private:
-  void expand(const Action& action, std::deque<Action>& out) override {
-    out.push_back(action);
-    if (action.kind != ActionKind::update || !due(action.version)) return;
-    for (std::int64_t i = 0; i < plan_.micro_batches; ++i) {
-      out.push_back({ActionKind::evaluate, action.version, i, action.version});
-    }
-  }
-
-  // W(v) is the run's last version exactly if there is no batch v.
-  bool due(std::int64_t version) const {
-    return (plan_.every > 0 && version % plan_.every == 0) || !has_batch_(version);
-  }
-
-  const EvaluationPlan plan_;
-  const HasBatch has_batch_;
-};
-
-class Transfers final : public Expansion {
- public:
-  Transfers(StreamPtr inner, int stage, int stages)
-      : Expansion(std::move(inner)), first_(stage == 0), last_(stage == stages - 1) {}
-
- private:
-  void expand(const Action& action, std::deque<Action>& out) override {
-    const auto with_kind = [&](ActionKind kind) {
-      return Action{kind, action.batch, action.micro_batch, action.version};
-    };
-    const bool runs_forward =
-        action.kind == ActionKind::forward || action.kind == ActionKind::evaluate;
-    const bool runs_backward = action.kind == ActionKind::backward;
-    if (runs_forward && !first_) out.push_back(with_kind(ActionKind::receive_activation));
-    if (runs_backward && !last_) out.push_back(with_kind(ActionKind::receive_gradient));
-    if (action.kind == ActionKind::update) out.push_back(with_kind(ActionKind::await_reduction));
-    out.push_back(action);
-    if (runs_forward && !last_) out.push_back(with_kind(ActionKind::send_activation));
-    if (runs_backward && !first_) out.push_back(with_kind(ActionKind::send_gradient));
-  }
-
-  const bool first_;
-  const bool last_;
-};
+bool sends_gradient(ActionKind kind) {
+  return kind == ActionKind::backward || kind == ActionKind::backward_input;
+}
 
 }  // namespace
 
-StreamPtr with_evaluation(StreamPtr stream, EvaluationPlan plan, HasBatch has_batch) {
-  return std::make_unique<Evaluation>(std::move(stream), plan, std::move(has_batch));
+ActionStream with_evaluation(ActionStream stream, EvaluationPlan plan, PipelineShape shape,
+                             HasBatch has_batch) {
+  const std::int64_t group = shape.stages;
+  while (const auto action = stream.next()) {
+    co_yield *action;
+    if (action->kind != ActionKind::update || plan.micro_batches == 0) continue;
+    const std::int64_t version = action->version;
+    // W(v) is the run's last version exactly if there is no batch v.
+    const bool due = (plan.every > 0 && version % plan.every == 0) || !has_batch(version);
+    if (!due) continue;
+    for (std::int64_t first = 0; first < plan.micro_batches; first += group) {
+      const std::int64_t end = std::min(first + group, plan.micro_batches);
+      for (std::int32_t chunk = 0; chunk < shape.chunks; ++chunk) {
+        for (std::int64_t j = first; j < end; ++j) {
+          const Action evaluate{ActionKind::evaluate, version, j, version, chunk};
+          co_yield evaluate;
+        }
+      }
+    }
+  }
 }
 
-StreamPtr with_transfers(StreamPtr stream, int stage, int stages) {
-  return std::make_unique<Transfers>(std::move(stream), stage, stages);
+ActionStream with_transfers(ActionStream stream, int stage, PipelineShape shape,
+                            Placement placement) {
+  using enum ActionKind;
+  const int last = shape.pieces() - 1;
+  while (const auto action = stream.next()) {
+    const int piece = piece_at(placement, shape, {stage, action->chunk});
+    if (action->kind == forward) {
+      if (piece > 0) co_yield with_kind(*action, receive_activation);
+      co_yield *action;
+      if (piece < last) co_yield with_kind(*action, send_activation);
+    } else if (sends_gradient(action->kind)) {
+      if (piece < last) co_yield with_kind(*action, receive_gradient);
+      co_yield *action;
+      if (piece > 0) co_yield with_kind(*action, send_gradient);
+    } else if (action->kind == evaluate) {
+      if (piece > 0) co_yield with_kind(*action, receive_evaluation);
+      co_yield *action;
+      if (piece < last) co_yield with_kind(*action, send_evaluation);
+    } else {
+      co_yield *action;
+    }
+  }
 }
 
 }  // namespace penstock::schedule

@@ -1,5 +1,5 @@
 #pragma once
-// From what a stage computes to everything it does: adds evaluations, transfers and waits.
+// From what a stage computes to everything it does: adds evaluations and transfers.
 
 #include "schedule/schedule.h"
 
@@ -13,11 +13,22 @@ struct EvaluationPlan {
   std::int64_t micro_batches = 0;
 };
 
-/// Inserts evaluate actions behind the updates that `plan` names.
-StreamPtr with_evaluation(StreamPtr stream, EvaluationPlan plan, HasBatch has_batch);
+/// Inserts evaluate actions behind the updates that `plan` names: in groups of d micro-batches,
+/// each group through the stage's chunks one after the other.
+ActionStream with_evaluation(ActionStream stream, EvaluationPlan plan, PipelineShape shape,
+                             HasBatch has_batch);
 
-/// Inserts receive and send actions around forward, backward and evaluate of stage `stage` of
-/// `stages`, and await_reduction before update.
-StreamPtr with_transfers(StreamPtr stream, int stage, int stages);
+/// Inserts receive and send actions around F, B, dX and evaluate of `stage`. Activations, gradients
+/// and evaluations travel on edges of their own, one each between two neighbouring pieces of the
+/// model, also where both lie on the same stage.
+ActionStream with_transfers(ActionStream stream, int stage, PipelineShape shape,
+                            Placement placement);
+
+/// Messages that may wait on an edge before its sender blocks. Two let a sender go on while its
+/// neighbour is still busy; an evaluation's group may have to wait as a whole.
+constexpr int edge_capacity = 2;
+constexpr int evaluation_edge_capacity(PipelineShape shape) {
+  return shape.stages > edge_capacity ? shape.stages : edge_capacity;
+}
 
 }  // namespace penstock::schedule

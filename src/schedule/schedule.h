@@ -1,52 +1,53 @@
 #pragma once
-// The registry of schedules: what each means for weights, and its action stream per stage.
+// What a pipeline schedule is, and the registry of those that come with the program.
 
-#include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "schedule/action.h"
+#include "schedule/action_stream.h"
+#include "schedule/placement.h"
 
 namespace penstock::schedule {
 
-/// The actions of one stage, produced one by one: a million-step run needs no million-step list.
-/// Ends with std::nullopt. Used by one thread.
-class ActionStream {
- public:
-  virtual ~ActionStream() = default;
-  virtual std::optional<Action> next() = 0;
+/// What a schedule promises of one stage; the validator holds it to that.
+struct StageLimits {
+  /// Updates between the weights that a gradient was taken at (by its forward) and the newest ones
+  /// when the update was made, except for the first batches, which can only be younger.
+  int least_delay = 0;
+  int most_delay = 0;
+  int versions = 1;          // weight versions kept
+  int gradient_buffers = 1;  // batches whose gradients exist at the same time
+  int in_flight = 1;         // chunk activations kept, from F to B (or dW)
 };
 
-using StreamPtr = std::unique_ptr<ActionStream>;
-
-/// Whether the run includes this batch. Asked at the moment a stage is about to start it, never for
-/// a batch beyond the next one; may block until that is decided, so that a run can be cut short at
-/// the same batch on every stage.
-using HasBatch = std::function<bool(std::int64_t batch)>;
-
-/// d stages, each batch cut into m micro-batches.
-struct PipelineShape {
-  int stages = 1;
-  int micro_batches = 1;
-};
-
-/// One pipeline schedule. A new schedule is one file with one of these, and a line in registry().
+/// One pipeline schedule. A new one is one file with a function that returns this, and a line in
+/// registry().
 struct Schedule {
-  std::string_view name;
-  std::string_view summary;
-  int delay = 0;     // updates between the weights a gradient was taken at and the newest ones
-  int versions = 1;  // weight versions a stage keeps
-  int gradient_buffers = 1;  // batches whose gradients exist at the same time on a stage
-  /// Whether a batch needs at least as many micro-batches as there are stages.
-  bool needs_micro_batch_per_stage = true;
-  /// Weight version that batch b reads: the rule that the streams carry out, for those who check
-  /// or explain them.
-  std::int64_t (*version_read)(std::int64_t batch) = nullptr;
-  /// Compute actions (forward, backward, contribute, update) of one stage, in order.
-  StreamPtr (*generate)(int stage, PipelineShape shape, HasBatch has_batch) = nullptr;
+  std::string name;
+  std::string summary;
+  Placement placement = Placement::loop;
+  /// Chunks per stage where the configuration does not say.
+  int default_chunks = 1;
+  /// The shape of a schedule that is written out for a single one.
+  std::optional<PipelineShape> only_shape = std::nullopt;
+  /// Whether B reads the version that its F read, which is kept as long ("weight stashing").
+  /// Otherwise B reads the newest one.
+  bool stashes_weights = true;
+  /// Whether an update waits for all stages' share of the batch. Without that there is no global
+  /// gradient norm to clip by and no sum of tied gradients.
+  bool updates_together = true;
+  /// Batches whose reductions may be under way at the same time.
+  std::function<int(PipelineShape)> reductions = [](PipelineShape) { return 2; };
+  /// Why the schedule cannot run in this shape: rule, values, nearest setting that works; empty
+  /// where it can.
+  std::function<std::string(PipelineShape)> complaint = [](PipelineShape) { return ""; };
+  std::function<StageLimits(int stage, PipelineShape)> limits;
+  /// Compute actions of one stage, in order: F, B or dX and dW, contribute, await_reduction,
+  /// update. The shape must be one without complaint.
+  std::function<ActionStream(int stage, PipelineShape, HasBatch)> generate;
 };
 
 const std::vector<Schedule>& registry();
@@ -54,8 +55,20 @@ const std::vector<Schedule>& registry();
 /// Errors: UserError naming the known schedules.
 const Schedule& find(std::string_view name);
 
+/// Errors: UserError with the schedule's complaint, or for a shape that no schedule can run.
+void check_shape(const Schedule& schedule, PipelineShape shape);
+
+/// For complaints of schedules without chunks: empty, or why `shape` is refused.
+std::string complaint_about_chunks(std::string_view name, PipelineShape shape, int chunks = 1);
+
 // The schedules, one file each.
+Schedule gpipe();
 Schedule one_forward_one_backward();  // "1f1b"
+Schedule interleaved();               // "interleaved"
+Schedule zero_bubble_h1();            // "zb-h1"
+Schedule zero_bubble_v();             // "zb-v"
+Schedule pipedream();                 // "pipedream"
 Schedule double_buffered_weights();   // "2bw"
+Schedule one_weight_copy();           // "paci"
 
 }  // namespace penstock::schedule

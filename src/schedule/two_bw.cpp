@@ -6,9 +6,11 @@
 // update is placed right before it, as late as the semantics allow, which leaves at least m-d+1
 // pairs between a stage's last backward of batch b and the moment the reduction is needed.
 
-#include <algorithm>
-#include <deque>
+#include <fmt/format.h>
 
+#include <algorithm>
+
+#include "schedule/compute.h"
 #include "schedule/schedule.h"
 
 namespace penstock::schedule {
@@ -16,83 +18,66 @@ namespace {
 
 std::int64_t version_read(std::int64_t batch) { return std::max<std::int64_t>(batch - 1, 0); }
 
-class Stream final : public ActionStream {
- public:
-  Stream(int stage, PipelineShape shape, HasBatch has_batch)
-      : micro_batches_(shape.micro_batches),
-        lead_(shape.stages - 1 - stage),
-        has_batch_(std::move(has_batch)) {}
-
-  std::optional<Action> next() override {
-    if (pending_.empty()) plan();
-    if (pending_.empty()) return std::nullopt;
-    const Action action = pending_.front();
-    pending_.pop_front();
-    return action;
-  }
-
- private:
-  void plan() {
-    if (!ended_ && forwards_ <= backwards_ + lead_) {
-      plan_forward();
-    } else if (backwards_ < forwards_) {
-      plan_backward();
-    } else if (updates_ < backwards_ / micro_batches_) {
-      plan_update();
+ActionStream generate(int stage, PipelineShape shape, HasBatch has_batch) {
+  const std::int64_t m = shape.micro_batches;
+  const std::int64_t lead = shape.stages - 1 - stage;
+  std::int64_t forwards = 0;
+  std::int64_t backwards = 0;
+  std::int64_t updates = 0;
+  bool more = true;
+  while (true) {
+    if (more && forwards <= backwards + lead) {
+      const std::int64_t batch = forwards / m;
+      more = forwards % m != 0 || has_batch(batch);
+      if (!more) continue;
+      if (updates < version_read(batch)) {
+        co_yield compute::await_reduction(updates);
+        co_yield compute::update(updates++);
+      }
+      co_yield compute::forward(batch, forwards % m, version_read(batch));
+      ++forwards;
+    } else if (backwards < forwards) {
+      const std::int64_t batch = backwards / m;
+      co_yield compute::backward(batch, backwards % m, version_read(batch));
+      if (++backwards % m == 0) co_yield compute::contribute(batch);
+    } else {
+      break;
     }
   }
-
-  void plan_forward() {
-    const std::int64_t batch = forwards_ / micro_batches_;
-    const std::int64_t micro_batch = forwards_ % micro_batches_;
-    if (micro_batch == 0 && !has_batch_(batch)) {
-      ended_ = true;
-      return plan();
-    }
-    if (updates_ < version_read(batch)) plan_update();
-    pending_.push_back({ActionKind::forward, batch, micro_batch, version_read(batch)});
-    ++forwards_;
+  for (; updates * m < backwards; ++updates) {
+    co_yield compute::await_reduction(updates);
+    co_yield compute::update(updates);
   }
+}
 
-  void plan_backward() {
-    const std::int64_t batch = backwards_ / micro_batches_;
-    const std::int64_t micro_batch = backwards_ % micro_batches_;
-    pending_.push_back({ActionKind::backward, batch, micro_batch, version_read(batch)});
-    ++backwards_;
-    if (micro_batch + 1 == micro_batches_) {
-      pending_.push_back({ActionKind::contribute, batch, 0, version_read(batch)});
-    }
+std::string complaint(PipelineShape shape) {
+  if (shape.micro_batches < shape.stages) {
+    return fmt::format(
+        "schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they "
+        "are {} and {}; set pipeline.micro_batches = {} or more",
+        shape.micro_batches, shape.stages, shape.stages);
   }
-
-  void plan_update() {
-    pending_.push_back({ActionKind::update, updates_, 0, updates_ + 1});
-    ++updates_;
-  }
-
-  const int micro_batches_;
-  const int lead_;  // forwards in flight besides the current one
-  const HasBatch has_batch_;
-  std::deque<Action> pending_;
-  std::int64_t forwards_ = 0;
-  std::int64_t backwards_ = 0;
-  std::int64_t updates_ = 0;
-  bool ended_ = false;
-};
+  return complaint_about_chunks("2bw", shape);
+}
 
 }  // namespace
 
 Schedule double_buffered_weights() {
-  return {
-      .name = "2bw",
-      .summary = "asynchronous, no bubble in steady state; gradients one update old",
-      .delay = 1,
-      .versions = 2,
-      .gradient_buffers = 2,
-      .version_read = version_read,
-      .generate = [](int stage, PipelineShape shape, HasBatch has_batch) -> StreamPtr {
-        return std::make_unique<Stream>(stage, shape, std::move(has_batch));
-      },
+  Schedule schedule;
+  schedule.name = "2bw";
+  schedule.summary = "asynchronous, no bubble in steady state; gradients one update old";
+  schedule.complaint = complaint;
+  schedule.limits = [](int stage, PipelineShape shape) {
+    // The last stage has nothing in flight when it updates: it needs no second version.
+    const bool last = stage == shape.stages - 1;
+    return StageLimits{.least_delay = 1,
+                       .most_delay = 1,
+                       .versions = last ? 1 : 2,
+                       .gradient_buffers = 2,
+                       .in_flight = shape.stages - stage};
   };
+  schedule.generate = generate;
+  return schedule;
 }
 
 }  // namespace penstock::schedule

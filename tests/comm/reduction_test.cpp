@@ -23,7 +23,7 @@ Contribution share(std::vector<Contribution::Square> squares, double loss = 0) {
 }
 
 TEST(Reduction, AddsAllSharesOfOneBatch) {
-  Reduction reduction(2, 3);
+  Reduction reduction({.stages = 2, .parameters = 3});
   reduction.contribute(0, share({{0, 9.0}}));
   reduction.contribute(0, share({{1, 16.0}, {2, 144.0}}, 2.5));
   const BatchTotal total = reduction.wait(0);
@@ -42,7 +42,7 @@ TEST(Reduction, TheOrderOfArrivalChangesNoBit) {
     std::vector<Contribution::Square> small;
     for (std::size_t i = 0; i < 8; ++i) small.push_back({place_of_one == 0 ? i + 1 : i, tiny});
     for (const bool one_arrives_first : {false, true}) {
-      Reduction reduction(2, 9);
+      Reduction reduction({.stages = 2, .parameters = 9});
       const auto first = share({{place_of_one, 1.0}});
       const auto second = share(small);
       reduction.contribute(0, one_arrives_first ? first : second);
@@ -55,7 +55,7 @@ TEST(Reduction, TheOrderOfArrivalChangesNoBit) {
 TEST(Reduction, TiedGradientsAreSummedInBothPlacesAndCountedOnce) {
   std::array<float, 2> embedding{1, 2};
   std::array<float, 2> head{2, 2};
-  Reduction reduction(2, 2, 0);
+  Reduction reduction({.stages = 2, .parameters = 2, .tied_parameter = 0});
   Contribution first;
   first.tied_input = embedding;
   Contribution last = share({{1, 11.0}});
@@ -68,14 +68,14 @@ TEST(Reduction, TiedGradientsAreSummedInBothPlacesAndCountedOnce) {
 }
 
 TEST(Reduction, NanReachesEveryone) {
-  Reduction reduction(2, 2);
+  Reduction reduction({.stages = 2, .parameters = 2});
   reduction.contribute(0, share({{0, std::nan("")}}));
   reduction.contribute(0, share({{1, 1.0}}));
   EXPECT_TRUE(std::isnan(reduction.wait(0).gradient_norm));
 }
 
 TEST(Reduction, NeighbouringBatchesDoNotMix) {
-  Reduction reduction(2, 2);
+  Reduction reduction({.stages = 2, .parameters = 2});
   std::barrier all_collected(2);
   const auto run = [&](std::size_t stage) {
     for (int batch = 0; batch < 1000; ++batch) {
@@ -91,7 +91,7 @@ TEST(Reduction, NeighbouringBatchesDoNotMix) {
 }
 
 TEST(Reduction, ARoundThatSomebodyStillNeedsIsNotReused) {
-  Reduction reduction(1, 1);
+  Reduction reduction({.stages = 1, .parameters = 1});
   reduction.contribute(0, share({{0, 1.0}}));
   reduction.contribute(1, share({{0, 1.0}}));
   EXPECT_THROW(reduction.contribute(2, share({{0, 1.0}})), std::logic_error);
@@ -101,7 +101,7 @@ TEST(Reduction, ARoundThatSomebodyStillNeedsIsNotReused) {
 }
 
 TEST(Reduction, CloseWakesTheWaiting) {
-  Reduction reduction(2, 1);
+  Reduction reduction({.stages = 2, .parameters = 1});
   std::jthread closer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by now the other side waits
     reduction.close();

@@ -72,9 +72,39 @@ TEST(Check, Tokenizer) {
 TEST(Check, MicroBatchesCoverTheStages) {
   EXPECT_EQ(check_run({"pipeline.micro_batches=2"}), "fine");
   EXPECT_EQ(check_run({"pipeline.micro_batches=1"}),
-            "[config] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they are "
-            "1 and 2; set pipeline.micro_batches = 2 or more");
+            "[config] '2bw' has too few micro-batches; set more");
   EXPECT_EQ(check_run({"pipeline.micro_batches=1", "pipeline.schedule=gpipe"}), "fine");
+}
+
+TEST(Check, StagesThatUpdateAloneHaveNothingToClipByNorTiedSums) {
+  EXPECT_EQ(check_run({"pipeline.schedule=lone", "train.clip=0"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=lone"}),
+            "[config] schedule 'lone' updates every stage alone, before the whole model's gradient "
+            "norm is known, but train.clip = 1; set train.clip = 0");
+  EXPECT_EQ(check_run({"pipeline.schedule=lone", "train.clip=0", "model.tied=true"}),
+            "[config] schedule 'lone' updates every stage alone, so the two copies of a tied "
+            "embedding would part, but model.tied = true; set model.tied = false");
+}
+
+TEST(Check, EveryChunkHasUnits) {
+  EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.stages=5"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.stages=6"}),
+            "[config] pipeline.stages = 6 of 2 chunks each, but 4 layers have only 10 units to "
+            "distribute (embedding, attention and MLP of each layer, head); set pipeline.stages = "
+            "5 or fewer");
+  EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.partition=[3,3,2,2]"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.partition=[5,5]"}),
+            "[config] pipeline.partition = [5, 5] is for 2 pieces, but pipeline.stages = 2 of 2 "
+            "chunks each; give 4 numbers, in the order of the model");
+}
+
+TEST(Check, AGridFileIsAScheduleLikeAnyOther) {
+  EXPECT_EQ(check_run({"pipeline.schedule=own.grid"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=own.grid", "pipeline.partition=[5,5]"}),
+            "[config] pipeline.partition = [5, 5] is for 2 pieces, but pipeline.stages = 2 of 3 "
+            "chunks each; give 6 numbers, in the order of the model");
+  EXPECT_EQ(check_run({"pipeline.schedule=missing.grid"}),
+            "[grid] there is no such file; give another");
 }
 
 TEST(Check, StagesHaveUnits) {
@@ -89,8 +119,8 @@ TEST(Check, Partition) {
   EXPECT_EQ(check_run({"pipeline.partition=[3,7]"}), "fine");
   EXPECT_EQ(check_run({"pipeline.partition=auto"}), "fine");
   EXPECT_EQ(check_run({"pipeline.partition=[3,3,4]"}),
-            "[config] pipeline.partition = [3, 3, 4] is for 3 stages, but pipeline.stages = 2; "
-            "give one number per stage");
+            "[config] pipeline.partition = [3, 3, 4] is for 3 pieces, but pipeline.stages = 2; "
+            "give 2 numbers, in the order of the model");
   EXPECT_EQ(check_run({"pipeline.partition=[3,3]"}),
             "[config] pipeline.partition = [3, 3] distributes 6 units, but 4 layers have 10 "
             "(embedding, attention and MLP of each layer, head); make it sum to 10");

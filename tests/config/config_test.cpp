@@ -250,7 +250,8 @@ TEST(Config, UnknownNames) {
             "[config] correction.name = \"magic\" (run.toml:2) is none of none, error_feedback; "
             "give one of them");
   EXPECT_EQ(override_error("pipeline.schedule=2bv"),
-            "[config] pipeline.schedule = \"2bv\" (--set) is none of 1f1b, 2bw, gpipe; "
+            "[config] pipeline.schedule = \"2bv\" (--set) is none of 1f1b, 2bw, gpipe, "
+            "looped, lone, FILE.grid; "
             "did you mean '2bw'?");
   EXPECT_EQ(override_error("model.preset=nanno"),
             "[config] model.preset = \"nanno\" (--set) is none of \"\", nano, bench-10m, "

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/error.h"
 #include "config/catalogue.h"
 #include "config/option.h"
 
@@ -55,9 +56,20 @@ inline Catalogue example_catalogue() {
   catalogue.corrections = {
       {"none", "as it is", "", {}, false},
       {"error_feedback", "adds what was missed", "Paper B", correction_options().specs(), false}};
-  catalogue.schedules = {{"1f1b", "with flush", true},
-                         {"2bw", "without flush", true},
-                         {"gpipe", "all forwards first", false}};
+  const auto at_least_one_each = [](auto stages, auto micro_batches, auto) {
+    return micro_batches < stages ? std::string("'2bw' has too few micro-batches; set more")
+                                  : std::string();
+  };
+  ScheduleSpec flushed{.name = "1f1b", .summary = "with flush"};
+  ScheduleSpec async{.name = "2bw", .summary = "without flush", .complaint = at_least_one_each};
+  ScheduleSpec gpipe{.name = "gpipe", .summary = "all forwards first"};
+  ScheduleSpec looped{.name = "looped", .summary = "two chunks", .default_chunks = 2};
+  ScheduleSpec lone{.name = "lone", .summary = "each alone", .updates_together = false};
+  catalogue.schedules = {flushed, async, gpipe, looped, lone};
+  catalogue.read_grid = [](const std::string& path) {
+    if (path == "missing.grid") throw user_error("grid", "there is no such file; give another");
+    return ScheduleSpec{.name = path, .summary = "from a file", .default_chunks = 3};
+  };
   return catalogue;
 }
 

@@ -98,6 +98,7 @@ TEST(Table, MarksWhatDiffersFromTheDefault) {
 [pipeline]
   stages          1
   schedule        "1f1b"
+  chunks          1
   micro_batches   1
   micro_batch     1
   partition       "auto"
@@ -143,7 +144,9 @@ TEST(DescribeOptions, NamesEveryOptionOnce) {
   EXPECT_NE(text.find("  clip = 1.0    (number >= 0)\n"
                       "      limit of the global gradient norm; 0 is off\n"),
             std::string::npos);
-  EXPECT_NE(text.find("  schedule = \"1f1b\"    (1f1b | 2bw | gpipe)\n"), std::string::npos);
+  EXPECT_NE(
+      text.find("  schedule = \"1f1b\"    (1f1b | 2bw | gpipe | looped | lone | FILE.grid)\n"),
+      std::string::npos);
   EXPECT_NE(text.find("  adamw: adaptive steps [Paper A]\n    lr = 0.0003    (number >= 0)\n"),
             std::string::npos);
   EXPECT_NE(text.find("  muon: orthogonal steps\n"), std::string::npos);

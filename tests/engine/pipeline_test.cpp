@@ -13,6 +13,7 @@ namespace {
 
 using tests::random_tokens;
 using tests::run_engine;
+using tests::run_loop_by_stage;
 using tests::run_plain_loop;
 using tests::RunResult;
 using tests::small_config;
@@ -65,6 +66,33 @@ TEST_P(PipelineTest, FlushedIsThePlainLoopBitForBit) {
   }
 }
 
+TEST_P(PipelineTest, EverySynchronousScheduleIsThePlainLoopBitForBit) {
+  struct Case {
+    std::string schedule;
+    int stages;
+    int micro_batches;
+  };
+  for (const auto& [schedule, stages, micro_batches] : std::vector<Case>{{"gpipe", 1, 1},
+                                                                         {"gpipe", 3, 8},
+                                                                         {"gpipe", 4, 2},
+                                                                         {"1f1b", 4, 2},
+                                                                         {"interleaved", 1, 2},
+                                                                         {"interleaved", 2, 2},
+                                                                         {"interleaved", 3, 6},
+                                                                         {"zb-h1", 1, 2},
+                                                                         {"zb-h1", 2, 1},
+                                                                         {"zb-h1", 3, 8},
+                                                                         {"zb-v", 1, 2},
+                                                                         {"zb-v", 2, 8},
+                                                                         {"zb-v", 3, 2}}) {
+    SCOPED_TRACE(testing::Message() << schedule << " d=" << stages << " m=" << micro_batches);
+    const auto c = config({"pipeline.schedule=" + schedule, "train.steps=6",
+                           "pipeline.stages=" + std::to_string(stages),
+                           "pipeline.micro_batches=" + std::to_string(micro_batches)});
+    expect_same_bits(run_engine(c), run_plain_loop(c, 0));
+  }
+}
+
 TEST_P(PipelineTest, TheShortestRunsAndTheFewestMicroBatchesAreThePlainLoopToo) {
   for (const int steps : {1, 2, 8}) {
     SCOPED_TRACE(steps);
@@ -110,6 +138,48 @@ INSTANTIATE_TEST_SUITE_P(Variants, PipelineTest,
                                                   "correction.name=error_feedback",
                                                   "model.tied=true", "train.precision=bf16"}}),
                          [](const auto& test) { return test.param.name; });
+
+TEST(Pipeline, PipeDreamIsADelayOfItsDepthOnEveryStageBitForBit) {
+  for (const auto& [stages, micro_batches] :
+       std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {4, 1}, {6, 1}, {4, 2}, {3, 4}}) {
+    SCOPED_TRACE(testing::Message() << "d=" << stages << " m=" << micro_batches);
+    const auto c =
+        small_config({"pipeline.schedule=pipedream", "train.clip=0",
+                      "correction.name=error_feedback", "pipeline.stages=" + std::to_string(stages),
+                      "pipeline.micro_batches=" + std::to_string(micro_batches)});
+    // FIFO of d-1-s micro-batches: with m = 1 that many updates.
+    const auto version = [stages, micro_batches](int stage, std::int64_t i) {
+      return std::max<std::int64_t>(i - (stages - 1 - stage), 0) / micro_batches;
+    };
+    const auto run = run_engine(c);
+    const auto loop = run_loop_by_stage(c, {version, version});
+    EXPECT_EQ(run.losses, loop.losses);
+    EXPECT_EQ(run.hash(), loop.hash());
+    if (stages == 1) continue;
+    const auto newest = [micro_batches](int, std::int64_t i) { return i / micro_batches; };
+    EXPECT_NE(run.hash(), run_loop_by_stage(c, {newest, newest}).hash());
+  }
+}
+
+TEST(Pipeline, PaciReadsTheNewestWeightsInForwardAndBackward) {
+  for (const auto& [stages, micro_batches] :
+       std::vector<std::pair<int, int>>{{1, 2}, {2, 1}, {4, 1}, {4, 2}, {3, 4}}) {
+    SCOPED_TRACE(testing::Message() << "d=" << stages << " m=" << micro_batches);
+    const auto c = small_config({"pipeline.schedule=paci", "train.clip=0",
+                                 "pipeline.stages=" + std::to_string(stages),
+                                 "pipeline.micro_batches=" + std::to_string(micro_batches)});
+    const auto at_forward = [stages, micro_batches](int stage, std::int64_t i) {
+      return std::max<std::int64_t>(i - (stages - 1 - stage), 0) / micro_batches;
+    };
+    const auto at_backward = [micro_batches](int, std::int64_t i) { return i / micro_batches; };
+    const auto run = run_engine(c);
+    const auto loop = run_loop_by_stage(c, {at_forward, at_backward});
+    EXPECT_EQ(run.losses, loop.losses);
+    EXPECT_EQ(run.hash(), loop.hash());
+    if (stages == 1) continue;
+    EXPECT_NE(run.hash(), run_loop_by_stage(c, {at_forward, at_forward}).hash());
+  }
+}
 
 TEST(Pipeline, MicroBatchesOfAFlushedRunAddUpToOneBatch) {
   // The same 8 sequences as 2, 4 or 8 micro-batches: sums in another order, so equal up to fp32

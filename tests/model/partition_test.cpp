@@ -123,7 +123,7 @@ TEST(Partition, TheMapShowsUnitsParametersAndWork) {
   chain[1] = {UnitKind::mlp, 4, {{{{"m", ParameterKind::matrix, {100, 100}}}}}, 1};
   chain[2] = {UnitKind::head, 0, {}, 3};
   EXPECT_EQ(
-      stage_map(chain, {{0, 2}, {2, 3}}, false),
+      stage_map(chain, {{{0, 2}, 0}, {{2, 3}, 1}}, false),
       "  stage 0:  2 units, embedding .. mlp 4              1.51 M parameters,  25.0 % of the "
       "work\n"
       "  stage 1:  1 units, head                            0.00 M parameters,  75.0 % of the "

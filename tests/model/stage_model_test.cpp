@@ -42,8 +42,10 @@ struct Result {
 };
 
 /// Forward and backward through a pipeline cut into the given numbers of units.
+enum class Backward { joint, split };
+
 Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
-           at::ScalarType type = at::kFloat) {
+           at::ScalarType type = at::kFloat, Backward kind = Backward::joint) {
   const auto chain = units(golden.config);
   std::vector<Part> parts;
   for (const auto range : partition_from_counts(cut)) {
@@ -55,10 +57,16 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
   }
   Result result{x.item<double>(), {}};
   at::Tensor dx;
+  StageModel::WeightBackward later;
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
-    dx = part->model.backward(dx, golden.batch, weight_views(part->layout, part->weights),
-                              part->tape, gradient_views(part->layout, part->gradients));
+    const auto weights = weight_views(part->layout, part->weights);
+    const auto gradients = gradient_views(part->layout, part->gradients);
+    dx = kind == Backward::joint
+             ? part->model.backward(dx, golden.batch, weights, part->tape, gradients)
+             : part->model.backward_input(dx, golden.batch, weights, part->tape, gradients, later);
+    for (const auto& saved : part->tape) EXPECT_FALSE(saved.has_value());
   }
+  for (const auto& add_gradient : later) add_gradient();
   for (const auto& part : parts) {
     for (const auto& parameter : part.layout.parameters) {
       const bool tied_head = golden.config.tied && parameter.spec.kind == ParameterKind::head;
@@ -109,6 +117,17 @@ TEST_P(StageModelTest, EveryCutGivesTheSameBits) {
     EXPECT_EQ(parts.loss, whole.loss);
     for (const auto& [name, gradient] : whole.gradients) {
       EXPECT_TRUE(at::equal(parts.gradients.at(name), gradient)) << name;
+    }
+  }
+}
+
+TEST_P(StageModelTest, ASplitBackwardGivesTheSameBits) {
+  const auto golden = golden_model(GetParam());
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const Result joint = run(golden, {3, 3}, type);
+    const Result split = run(golden, {3, 3}, type, Backward::split);
+    for (const auto& [name, gradient] : joint.gradients) {
+      EXPECT_TRUE(at::equal(split.gradients.at(name), gradient)) << name;
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <span>
 
 #include "base/random.h"
@@ -97,6 +98,41 @@ struct PlainModel {
   }
 };
 
+/// One stage's part of the model, every version kept.
+struct PlainStage {
+  model::Layout layout;
+  model::StageModel model;
+  std::vector<at::Tensor> versions;
+  at::Tensor gradients;
+  engine::StageUpdater updater;
+  model::StageModel::Tape tape;
+  at::Tensor input;
+
+  PlainStage(const config::Config& config, const std::vector<model::Unit>& chain,
+             model::UnitRange range)
+      : layout(model::layout(chain, range, config.model.tied)),
+        model(config.model, chain, range),
+        versions{initial(config, layout)},
+        gradients(at::zeros({layout.gradient_count})),
+        updater(config, layout, versions[0]) {}
+
+  static at::Tensor initial(const config::Config& config, const model::Layout& layout) {
+    at::Tensor weights = at::zeros({layout.weight_count});
+    model::initialize_weights(layout, config.model, static_cast<std::uint64_t>(config.train.seed),
+                              weights);
+    return weights;
+  }
+  model::StageTensors weights(std::int64_t version) const {
+    return model::weight_views(layout, versions.at(static_cast<std::size_t>(version)));
+  }
+  void update(std::int64_t batch) {
+    at::Tensor next = at::zeros_like(versions.back());
+    updater.apply(batch, gradients, versions.back(), next);
+    versions.push_back(next);
+    gradients.zero_();
+  }
+};
+
 }  // namespace
 
 config::Config small_config(const std::vector<std::string>& overrides) {
@@ -146,9 +182,9 @@ RunResult run_engine(const config::Config& config, const engine::SourceFactory& 
                                if (const auto* u = std::get_if<engine::UpdateEvent>(&event)) {
                                  result.losses.push_back(u->loss);
                                  result.norms.push_back(u->gradient_norm);
-                               } else {
-                                 result.evaluations.push_back(
-                                     std::get<engine::EvaluationEvent>(event));
+                               }
+                               if (const auto* e = std::get_if<engine::EvaluationEvent>(&event)) {
+                                 result.evaluations.push_back(*e);
                                }
                              }});
   comm::BatchGate gate(config.updates());
@@ -194,6 +230,45 @@ RunResult run_plain_loop(const config::Config& config, std::int64_t delay) {
   for (const auto& parameter : plain.layout.parameters) {
     if (config.model.tied && parameter.spec.kind == model::ParameterKind::head) continue;
     result.weights[parameter.spec.name] = model::weight_view(parameter, plain.versions.back());
+  }
+  return result;
+}
+
+RunResult run_loop_by_stage(const config::Config& config, const VersionRule& rule) {
+  const at::NoGradGuard no_gradients;
+  at::set_num_threads(1);
+  const auto chain = model::units(config.model);
+  std::deque<PlainStage> stages;
+  for (const auto range : model::partition(config)) stages.emplace_back(config, chain, range);
+  const int d = static_cast<int>(stages.size());
+  const auto source = random_tokens(config)();
+  const std::int64_t m = config.pipeline.micro_batches;
+  RunResult result;
+  for (std::int64_t b = 0; b < config.updates(); ++b) {
+    double loss = 0;
+    for (std::int64_t j = 0; j < m; ++j) {
+      const std::int64_t i = b * m + j;
+      const auto batch = source->training(b, j);
+      at::Tensor x;
+      for (int s = 0; s < d; ++s) {
+        auto& stage = stages[static_cast<std::size_t>(s)];
+        x = stage.model.forward(x, batch, stage.weights(rule.forward(s, i)), &stage.tape);
+      }
+      loss += x.item<double>() / static_cast<double>(m);
+      at::Tensor dx;
+      for (int s = d; s-- > 0;) {
+        auto& stage = stages[static_cast<std::size_t>(s)];
+        dx = stage.model.backward(dx, batch, stage.weights(rule.backward(s, i)), stage.tape,
+                                  model::gradient_views(stage.layout, stage.gradients));
+      }
+    }
+    for (auto& stage : stages) stage.update(b);
+    result.losses.push_back(loss);
+  }
+  for (const auto& stage : stages) {
+    for (const auto& parameter : stage.layout.parameters) {
+      result.weights[parameter.spec.name] = model::weight_view(parameter, stage.versions.back());
+    }
   }
   return result;
 }

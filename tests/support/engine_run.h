@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -37,5 +38,14 @@ RunResult run_engine(const config::Config& config);
 /// The definition, without schedule, stages, slots or threads: batch b reads W(max(b - delay, 0));
 /// its gradient, clipped by the norm over all parameters, makes W(b+1) from W(b).
 RunResult run_plain_loop(const config::Config& config, std::int64_t delay);
+
+/// The same where stages update on their own and read different versions: the forward and the
+/// backward of micro-batch i, counted over the run, on stage s of d = pipeline.stages read the
+/// versions that the rule gives. No clipping; losses only.
+struct VersionRule {
+  std::function<std::int64_t(int stage, std::int64_t i)> forward;
+  std::function<std::int64_t(int stage, std::int64_t i)> backward;
+};
+RunResult run_loop_by_stage(const config::Config& config, const VersionRule& rule);
 
 }  // namespace penstock::tests

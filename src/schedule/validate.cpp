@@ -1,0 +1,183 @@
+#include "schedule/validate.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+#include "base/error.h"
+#include "schedule/execution.h"
+
+namespace penstock::schedule {
+namespace {
+
+using Sources = std::function<std::vector<ActionSource>()>;
+
+/// What a stage has asked about batches; outlives its stream.
+struct Questions {
+  std::int64_t asked = -1;
+  std::int64_t out_of_turn = -1;
+
+  bool has_batch(std::int64_t batch, std::int64_t batches) {
+    const std::int64_t last_known = std::min(asked, batches - 1);
+    if (batch < 0 || batch > last_known + 1) {
+      if (out_of_turn < 0) out_of_turn = batch;
+    } else {
+      asked = std::max(asked, batch);
+    }
+    return batch < batches;
+  }
+};
+
+ActionSource generated(const Schedule& schedule, PipelineShape shape, int stage, Run run) {
+  const auto questions = std::make_shared<Questions>();
+  const HasBatch has_batch = [questions, batches = run.batches](std::int64_t batch) {
+    return questions->has_batch(batch, batches);
+  };
+  auto stream = schedule.generate(stage, shape, has_batch);
+  if (run.evaluation.micro_batches > 0) {
+    stream = with_evaluation(std::move(stream), run.evaluation, shape, has_batch);
+  }
+  const auto lowered = std::make_shared<ActionStream>(
+      with_transfers(std::move(stream), stage, shape, schedule.placement));
+  return {[lowered, questions] { return lowered->next(); }, &questions->asked,
+          &questions->out_of_turn};
+}
+
+ActionSource listed(const std::vector<Action>& actions) {
+  return {[next = actions.begin(), end = actions.end()]() mutable -> std::optional<Action> {
+    if (next == end) return std::nullopt;
+    return *next++;
+  }};
+}
+
+std::string message_of(const Failure& failure) {
+  const std::string what = failure.action ? describe(*failure.action) : "end of its actions";
+  if (failure.broken.rule == "progress") {
+    return fmt::format("{}: {}", failure.broken.rule, failure.broken.detail);
+  }
+  return fmt::format("{}: stage {}, {}: {}", failure.broken.rule, failure.stage, what,
+                     failure.broken.detail);
+}
+
+/// Executes once to find out, and in case of a violation once more to draw it.
+ExecutionResult examined(const Schedule& schedule, PipelineShape shape, Run run,
+                         const Sources& sources, Verdict& verdict) {
+  auto result = execute(schedule, shape, run, sources(), std::nullopt);
+  if (!result.failure) return result;
+  const auto& failure = *result.failure;
+  constexpr std::int64_t reach = 50;  // more slots than fit in a line
+  const SlotWindow window{failure.slot - reach, failure.slot + reach};
+  const auto drawn = execute(schedule, shape, run, sources(), window);
+  Violation violation{failure.broken.rule, message_of(failure),
+                      failure.stage,       failure.index,
+                      run.batches,         order_grid(drawn.cells, failure.stage, failure.slot)};
+  if (failure.waiting.size() > 1) {
+    violation.grid += fmt::format("{}\n", fmt::join(failure.waiting, "\n"));
+  }
+  verdict.violation = std::move(violation);
+  return result;
+}
+
+Sources generator(const Schedule& schedule, PipelineShape shape, Run run) {
+  return [&schedule, shape, run] {
+    std::vector<ActionSource> sources;
+    for (int s = 0; s < shape.stages; ++s) sources.push_back(generated(schedule, shape, s, run));
+    return sources;
+  };
+}
+
+constexpr int longest_period = 4;
+
+/// The period after which all stages' blocks repeat, three times at the same moment; 0 if none.
+int period_of(const std::vector<std::vector<std::uint64_t>>& blocks) {
+  const std::size_t count = blocks.front().size();
+  for (std::size_t period = 1; period <= longest_period; ++period) {
+    for (std::size_t first = 0; first + 3 * period <= count; ++first) {
+      const bool repeats = std::ranges::all_of(blocks, [&](const auto& stage) {
+        const auto begin = stage.begin() + static_cast<std::ptrdiff_t>(first);
+        return std::equal(begin, begin + static_cast<std::ptrdiff_t>(2 * period),
+                          begin + static_cast<std::ptrdiff_t>(period));
+      });
+      if (repeats) return static_cast<int>(period);
+    }
+  }
+  return 0;
+}
+
+/// Batches to fill the pipeline and to drain it, and three times the period.
+std::int64_t batches_of_first_try(const Schedule& schedule, PipelineShape shape) {
+  std::int64_t ahead = 0;
+  for (int s = 0; s < shape.stages; ++s) {
+    const auto limits = schedule.limits(s, shape);
+    const std::int64_t per_batch = std::int64_t{shape.micro_batches} * shape.chunks;
+    ahead = std::max(ahead, (limits.in_flight + per_batch - 1) / per_batch + limits.most_delay);
+  }
+  return std::max<std::int64_t>(2 * ahead + 4, schedule.reductions(shape) + 3);
+}
+
+std::string line_of(const Schedule& schedule, PipelineShape shape, const Violation& violation) {
+  return fmt::format("schedule '{}' with {} stage{}, {} micro-batch{} per batch{}: {}",
+                     schedule.name, shape.stages, shape.stages == 1 ? "" : "s", shape.micro_batches,
+                     shape.micro_batches == 1 ? "" : "es",
+                     shape.chunks == 1 ? "" : fmt::format(" and {} chunks", shape.chunks),
+                     violation.message);
+}
+
+}  // namespace
+
+Verdict validate(const Schedule& schedule, PipelineShape shape) {
+  Verdict verdict;
+  const Run short_runs[] = {{1, {}}, {2, {}}, {3, {.every = 1, .micro_batches = shape.stages + 1}}};
+  for (const Run& run : short_runs) {
+    examined(schedule, shape, run, generator(schedule, shape, run), verdict);
+    if (verdict.violation) return verdict;
+  }
+  const std::int64_t first_try = batches_of_first_try(schedule, shape);
+  for (int factor = 1; factor <= 4; factor *= 2) {
+    const Run run{factor * first_try, {}};
+    auto result = examined(schedule, shape, run, generator(schedule, shape, run), verdict);
+    verdict.stages = std::move(result.stages);
+    verdict.reductions = result.reductions;
+    verdict.batches = run.batches;
+    if (verdict.violation) return verdict;
+    verdict.period = period_of(result.blocks);
+    if (verdict.period > 0) return verdict;
+  }
+  Violation violation;
+  violation.rule = "steady state";
+  violation.message = fmt::format(
+      "steady state: the actions of {} batches do not repeat, shifted by 1 to {} batches; so "
+      "nothing is known of a longer run",
+      verdict.batches, longest_period);
+  violation.batches = verdict.batches;
+  verdict.violation = std::move(violation);
+  return verdict;
+}
+
+Verdict validate_run(const Schedule& schedule, PipelineShape shape, Run run,
+                     const std::vector<std::vector<Action>>& stages) {
+  Verdict verdict;
+  const auto lists = [&] {
+    std::vector<ActionSource> sources;
+    for (const auto& actions : stages) sources.push_back(listed(actions));
+    return sources;
+  };
+  auto result = examined(schedule, shape, run, lists, verdict);
+  verdict.stages = std::move(result.stages);
+  verdict.reductions = result.reductions;
+  verdict.batches = run.batches;
+  return verdict;
+}
+
+void require_valid(const Schedule& schedule, PipelineShape shape) {
+  check_shape(schedule, shape);
+  const auto verdict = validate(schedule, shape);
+  if (!verdict.violation) return;
+  throw user_error("schedule", "{}\n{}", line_of(schedule, shape, *verdict.violation),
+                   verdict.violation->grid);
+}
+
+}  // namespace penstock::schedule

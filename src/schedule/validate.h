@@ -1,0 +1,63 @@
+#pragma once
+// Proves that a schedule works before anything is allocated.
+//
+// Rules of one stage are in stage_rules.h; by them every piece takes its micro-batches in order, so
+// each receive gets the message it names. Between stages: with updates_together that message was
+// made with the same weights; a stage contributes to a reduction only when all stages have, by
+// necessity, collected the one whose place it takes; and the run comes to its end with the
+// channels' actual capacities.
+//
+// One order of execution is enough to prove the last: the stages are sequential programs that
+// only wait for messages, for room in a channel with one sender and one receiver, for a reduction,
+// or for the first stage's decision that a batch exists. None of these, once possible, becomes
+// impossible by what others do first (a Kahn network), so all orders execute the same actions.
+// What a stage must have done before another's action, in all orders, is followed with a clock of
+// collected reductions that travels with the messages.
+//
+// Runs of 1, 2 and 3 batches are executed, the latter with evaluations, and one long enough that
+// every stage's actions between two contributes repeat, shifted by a whole number of batches,
+// three times at the same moment. All rules hold or break independently of such a shift, and what
+// precedes and follows the repetition is in that run too, so they hold for every longer run in
+// which it goes on. A schedule that does not repeat within 4 batches is refused.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "schedule/schedule.h"
+#include "schedule/stage_rules.h"
+
+namespace penstock::schedule {
+
+/// First broken rule of a schedule.
+struct Violation {
+  std::string rule;     // short name, e.g. "order of micro-batches"
+  std::string message;  // one line: rule, place, actual values, what to do
+  int stage = 0;
+  std::int64_t index = 0;    // into that stage's actions with transfers; their number at the end
+  std::int64_t batches = 0;  // of the run in which it was found
+  std::string grid;          // the neighbourhood with the bad cell marked
+};
+
+struct Verdict {
+  std::optional<Violation> violation;
+  std::vector<StageFacts> stages;  // measured in the longest run
+  int reductions = 0;              // most that were needed at the same time
+  std::int64_t batches = 0;        // of the longest run
+  int period = 1;                  // batches after which the actions repeat
+};
+
+/// Executes the schedule. The shape must be one without complaint. Memory: what is in flight, not
+/// the number of actions. Time: some 70 ns per action of the runs.
+Verdict validate(const Schedule& schedule, PipelineShape shape);
+
+/// Holds given actions, with transfers, of all stages of a run to what the schedule promises;
+/// `schedule.generate` is not called.
+Verdict validate_run(const Schedule& schedule, PipelineShape shape, Run run,
+                     const std::vector<std::vector<Action>>& stages);
+
+/// Errors: UserError "[schedule] ...", one clear line and then the grid; also check_shape's.
+void require_valid(const Schedule& schedule, PipelineShape shape);
+
+}  // namespace penstock::schedule
