@@ -9,6 +9,10 @@ namespace penstock::cli {
 void add_train_command(CLI::App& root);
 void add_tokenize_command(CLI::App& root);
 void add_generate_command(CLI::App& root);
+void add_schedule_command(CLI::App& root);
+void add_simulate_command(CLI::App& root);
+void add_plan_command(CLI::App& root);
+void add_trace_command(CLI::App& root);
 void add_version_command(CLI::App& root);
 
 }  // namespace penstock::cli

@@ -19,6 +19,7 @@ namespace {
 struct Arguments {
   std::string config;
   std::vector<std::string> overrides;
+  std::string trace;
   bool json = false;
   bool help_config = false;
 };
@@ -34,7 +35,8 @@ void run(const Arguments& arguments) {
                      "train needs a configuration, none was given; try examples/quickstart.toml");
   }
   const auto config = config::load(arguments.config, arguments.overrides, catalogue);
-  const auto summary = train::train(config, {std::cout, observe::detect_console(STDOUT_FILENO)});
+  const auto summary =
+      train::train(config, {std::cout, observe::detect_console(STDOUT_FILENO), arguments.trace});
   if (arguments.json) fmt::print("{}\n", observe::to_json(summary).dump());
 }
 
@@ -48,6 +50,8 @@ void add_train_command(CLI::App& root) {
       ->add_option("--set", arguments->overrides,
                    "Override one key: --set section.key=value. May be repeated.")
       ->allow_extra_args(false);
+  command->add_option("--trace", arguments->trace,
+                      "Record what every stage does and when; for penstock trace and Perfetto.");
   command->add_flag("--json", arguments->json, "Print the summary as one JSON object at the end.");
   command->add_flag("--help-config", arguments->help_config,
                     "Explain every section and key of a configuration.");

@@ -4,19 +4,32 @@
 
 #include "delay/registry.h"
 #include "optim/registry.h"
+#include "schedule/grid_file.h"
 #include "schedule/schedule.h"
 
 namespace penstock::train {
+namespace {
+
+config::ScheduleSpec spec_of(const schedule::Schedule& schedule) {
+  return {
+      .name = schedule.name,
+      .summary = schedule.summary,
+      .default_chunks = schedule.default_chunks,
+      .updates_together = schedule.updates_together,
+      .complaint = [complaint = schedule.complaint](auto stages, auto micro_batches, auto chunks) {
+        return complaint(
+            {static_cast<int>(stages), static_cast<int>(micro_batches), static_cast<int>(chunks)});
+      }};
+}
+
+}  // namespace
 
 config::Catalogue catalogue() {
   config::Catalogue all;
   for (const auto& entry : optim::registry()) all.optimizers.push_back(entry.spec);
   for (const auto& entry : delay::registry()) all.corrections.push_back(entry.spec);
-  for (const auto& entry : schedule::registry()) {
-    all.schedules.push_back({.name = std::string(entry.name),
-                             .summary = std::string(entry.summary),
-                             .needs_micro_batch_per_stage = entry.needs_micro_batch_per_stage});
-  }
+  for (const auto& schedule : schedule::registry()) all.schedules.push_back(spec_of(schedule));
+  all.read_grid = [](const std::string& path) { return spec_of(schedule::load(path)); };
   return all;
 }
 

@@ -15,10 +15,10 @@ namespace penstock::train {
 /// Thread-safe.
 class EventQueue {
  public:
-  void push(const engine::Event& event) {
+  void push(engine::Event event) {
     {
       const std::lock_guard lock(mutex_);
-      events_.push_back(event);
+      events_.push_back(std::move(event));
     }
     changed_.notify_one();
   }

@@ -31,6 +31,7 @@ void RunReporter::handle(const engine::Event& event) {
   if (const auto* evaluation = std::get_if<engine::EvaluationEvent>(&event)) {
     on_evaluation(*evaluation);
   }
+  if (const auto* spans = std::get_if<engine::SpansEvent>(&event)) on_spans(*spans);
 }
 
 std::vector<double> RunReporter::busy_since_last(Time now) {
@@ -64,8 +65,7 @@ void RunReporter::on_update(const engine::UpdateEvent& event) {
 }
 
 void RunReporter::on_evaluation(const engine::EvaluationEvent& event) {
-  // The last stage, which reports, evaluates right after it has reported the update.
-  const double duration = to_seconds(event.at - last_update_);
+  const double duration = to_seconds(event.at - event.begin);
   eval_seconds_ += duration;
   val_loss_ = event.loss;
   busy_since_last(steady_clock::now());
@@ -78,6 +78,10 @@ void RunReporter::on_evaluation(const engine::EvaluationEvent& event) {
   };
   sinks_.metrics->write(record);
   sinks_.progress->evaluation(record);
+}
+
+void RunReporter::on_spans(const engine::SpansEvent& event) {
+  for (const auto& span : event.spans) sinks_.trace->add(event.stage, span);
 }
 
 observe::RunSummary RunReporter::summary() const {

@@ -1,5 +1,5 @@
 #pragma once
-// Turns the engine's events into metrics, progress and the numbers of the summary.
+// Turns the engine's events into metrics, progress, trace and the numbers of the summary.
 
 #include <chrono>
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "observe/metrics.h"
 #include "observe/progress.h"
 #include "observe/summary.h"
+#include "timeline/trace_file.h"
 
 namespace penstock::train {
 
@@ -22,6 +23,7 @@ class RunReporter {
   struct Sinks {
     observe::MetricsWriter* metrics = nullptr;
     observe::Progress* progress = nullptr;
+    timeline::TraceWriter* trace = nullptr;  // null: the run is not traced
   };
 
   /// Time starts now. The arguments must outlive the object.
@@ -40,6 +42,7 @@ class RunReporter {
 
   void on_update(const engine::UpdateEvent& event);
   void on_evaluation(const engine::EvaluationEvent& event);
+  void on_spans(const engine::SpansEvent& event);
   std::vector<double> busy_since_last(Time now);
   double seconds_at(Time time) const;
 

@@ -7,10 +7,13 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
 
+#include "base/build_info.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/weights_hash.h"
@@ -21,6 +24,9 @@
 #include "observe/curve.h"
 #include "observe/memory.h"
 #include "observe/metrics.h"
+#include "schedule/grid_file.h"
+#include "schedule/validate.h"
+#include "timeline/trace_file.h"
 #include "train/catalogue.h"
 #include "train/event_queue.h"
 #include "train/language_model.h"
@@ -51,9 +57,8 @@ void print_settings(std::ostream& out, const config::Config& config, const RunDa
              model::parameter_count(config.model), config.pipeline.stages,
              config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
              engine::threads_per_stage(config) == 1 ? "" : "s");
-  fmt::print(
-      out, "{}\n",
-      model::stage_map(model::units(config.model), model::partition(config), config.model.tied));
+  const auto pieces = engine::pieces(config, schedule::load(config.pipeline.schedule));
+  fmt::print(out, "{}\n", model::stage_map(model::units(config.model), pieces, config.model.tied));
   out.flush();
 }
 
@@ -128,6 +133,34 @@ void save_weights(const std::filesystem::path& path,
   if (earlier_failure) std::rethrow_exception(earlier_failure);
 }
 
+std::optional<timeline::TraceWriter> open_trace(const std::filesystem::path& path,
+                                                const config::Config& config,
+                                                const engine::Pipeline& pipeline) {
+  if (path.empty()) return std::nullopt;
+  const std::int64_t element = config.train.precision == config::Precision::bf16 ? 2 : 4;
+  const std::int64_t message =
+      config.pipeline.micro_batch * config.model.seq * config.model.width * element;
+  timeline::TraceHeader header;
+  header.schedule = config.pipeline.schedule;
+  header.shape = pipeline.shape();
+  header.placement = pipeline.schedule().placement;
+  header.notes = {{"message_bytes", fmt::format("{}", message)},
+                  {"tokens_per_update", fmt::format("{}", config.tokens_per_update())},
+                  {"threads_per_stage", fmt::format("{}", engine::threads_per_stage(config))},
+                  {"revision", revision_name(build_info())},
+                  {"processor", cpu_model()}};
+  return std::make_optional<timeline::TraceWriter>(path, header);
+}
+
+void close_trace(std::ostream& out, const std::filesystem::path& path,
+                 timeline::TraceWriter& trace) {
+  trace.close();
+  fmt::print(out, "trace: {}; penstock trace {} summarises it\n", path.string(), path.string());
+  if (trace.left_out() == 0) return;
+  fmt::print(out, "note: the trace holds the first {} of {} actions\n", trace.written(),
+             trace.written() + trace.left_out());
+}
+
 void print_sample(std::ostream& out, const config::Config& config, const RunData& data,
                   const std::map<std::string, at::Tensor>& weights) {
   const auto tokenizer = data.prepared().tokenizer;
@@ -143,6 +176,7 @@ void print_sample(std::ostream& out, const config::Config& config, const RunData
 
 observe::RunSummary train(const config::Config& config, const TrainOutput& output) {
   std::ostream& out = output.text;
+  schedule::require_valid(schedule::load(config.pipeline.schedule), engine::shape_of(config));
   const RunData data(config, show_preparation(output));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
   const bool has_data = !data.prepared().train.empty();
@@ -161,7 +195,8 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   engine::Pipeline pipeline({.config = &config,
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
-                             .report = [&](const engine::Event& event) { events.push(event); }});
+                             .report = [&](engine::Event event) { events.push(std::move(event)); },
+                             .trace = !output.trace.empty()});
   const auto [folder, lock, moved] = create_run_folder(config, data.prepared().tokenizer.get());
   if (moved) {
     fmt::print(out, "note: {} held an earlier run, which is now {}\n", folder.path.string(),
@@ -169,9 +204,11 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   }
   observe::MetricsWriter metrics(folder.metrics());
   observe::Progress progress(out, output.console, config.updates());
-  RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress});
+  auto trace = open_trace(output.trace, config, pipeline);
+  RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress, trace ? &*trace : nullptr});
   const auto report_failure = run_pipeline(pipeline, gate, events, reporter);
   progress.finish();
+  if (trace && !report_failure) close_trace(out, output.trace, *trace);
 
   const auto weights = by_name(pipeline.weights());
   save_weights(folder.weights(), weights, report_failure);

@@ -1,6 +1,7 @@
 #pragma once
 // One training run from its configuration to its folder.
 
+#include <filesystem>
 #include <iosfwd>
 
 #include "config/config.h"
@@ -10,8 +11,9 @@
 namespace penstock::train {
 
 struct TrainOutput {
-  std::ostream& text;        // settings, progress, summary, sample
-  observe::Console console;  // what `text` is
+  std::ostream& text;           // settings, progress, summary, sample
+  observe::Console console;     // what `text` is
+  std::filesystem::path trace;  // file for the timeline of the run; empty: none
 };
 
 /// Prepares the data, trains, evaluates, and writes the run folder. Nothing is written before

@@ -42,8 +42,11 @@ class RunReporterTest : public testing::Test {
   }
 
   void evaluation(std::int64_t version, double loss, steady_clock::duration at) {
-    reporter_.handle(engine::EvaluationEvent{
-        .version = version, .loss = loss, .tokens = 5 * config_.model.seq, .at = before_ + at});
+    reporter_.handle(engine::EvaluationEvent{.version = version,
+                                             .loss = loss,
+                                             .tokens = 5 * config_.model.seq,
+                                             .begin = before_ + at - 2s,
+                                             .at = before_ + at});
   }
 
   std::vector<nlohmann::json> records() const {

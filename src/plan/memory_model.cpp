@@ -1,0 +1,133 @@
+#include "plan/memory_model.h"
+
+#include <algorithm>
+
+namespace penstock::plan {
+namespace {
+
+constexpr double fp32 = 4;
+
+double tokens(const Workload& workload, const Candidate& candidate) {
+  return static_cast<double>(candidate.micro_batch * workload.model.seq);
+}
+
+bool in_block(const UnitLoad& unit) {
+  return unit.kind == model::UnitKind::attention || unit.kind == model::UnitKind::mlp;
+}
+
+const UnitLoad& unit_at(const Workload& workload, std::int64_t u) {
+  return workload.units[static_cast<std::size_t>(u)];
+}
+
+/// Bytes per token that stay from F to B where blocks are recomputed: the input of every layer.
+double recomputed_bytes(const Workload& workload, model::UnitRange range) {
+  double bytes = 0;
+  for (auto u = range.first; u < range.last; ++u) {
+    const UnitLoad& unit = unit_at(workload, u);
+    const bool starts_block = unit.kind == model::UnitKind::attention ||
+                              (unit.kind == model::UnitKind::mlp && u == range.first);
+    if (starts_block) bytes += workload.stream();
+    if (!in_block(unit)) bytes += unit.saved;
+  }
+  return bytes;
+}
+
+double kept_bytes(const Workload& workload, model::UnitRange range) {
+  double bytes = 0;
+  for (auto u = range.first; u < range.last; ++u) bytes += unit_at(workload, u).saved;
+  return bytes;
+}
+
+/// Bytes per token while one unit's backward runs: its gradients, and under recomputation what the
+/// layer's second forward saves.
+double working_bytes(const Workload& workload, const Candidate& candidate, int stage) {
+  double worst = 0;
+  double block = 0;
+  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
+    const auto range = candidate.piece(stage, chunk);
+    double attention = 0;
+    for (auto u = range.first; u < range.last; ++u) {
+      const UnitLoad& unit = unit_at(workload, u);
+      worst = std::max(worst, working_copies * unit.saved);
+      if (unit.kind == model::UnitKind::attention) attention = unit.saved;
+      if (in_block(unit)) {
+        block = std::max(block,
+                         unit.kind == model::UnitKind::mlp ? attention + unit.saved : unit.saved);
+      }
+      if (unit.kind == model::UnitKind::mlp) attention = 0;
+    }
+  }
+  return candidate.recompute == Recompute::block ? worst + block : worst;
+}
+
+/// Edges on which messages arrive: activations from the piece before, gradients from the next.
+double edges(const Candidate& candidate, int stage) {
+  double count = 0;
+  const int last = candidate.shape.pieces() - 1;
+  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
+    const int piece =
+        schedule::piece_at(candidate.schedule->placement, candidate.shape, {stage, chunk});
+    count += (piece > 0 ? 1 : 0) + (piece < last ? 1 : 0);
+  }
+  return count;
+}
+
+}  // namespace
+
+double activation_bytes(const Workload& workload, const Candidate& candidate, int stage,
+                        int chunk) {
+  const auto range = candidate.piece(stage, chunk);
+  const double per_token = candidate.recompute == Recompute::block
+                               ? recomputed_bytes(workload, range)
+                               : kept_bytes(workload, range);
+  return tokens(workload, candidate) * (per_token + bytes_of_token_numbers);
+}
+
+double message_bytes(const Workload& workload, const Candidate& candidate) {
+  return tokens(workload, candidate) * workload.stream();
+}
+
+StageParameters parameters_of(const Workload& workload, const Candidate& candidate, int stage) {
+  StageParameters all;
+  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
+    const auto range = candidate.piece(stage, chunk);
+    for (auto u = range.first; u < range.last; ++u) {
+      const UnitLoad& unit = unit_at(workload, u);
+      all.weights += unit.weights;
+      all.gradients += unit.weights;
+      all.matrix_weights += unit.matrix_weights;
+      all.largest = std::max(all.largest, unit.largest);
+      all.update_flop += unit.update_flop;
+    }
+  }
+  // Only within one piece does a tied head use the embedding's weights (model/layout.h).
+  if (workload.model.tied && candidate.shape.pieces() == 1) {
+    all.weights -= static_cast<double>(workload.model.vocab * workload.model.width);
+  }
+  return all;
+}
+
+MemoryUse memory_of(const Workload& workload, const Candidate& candidate, int stage) {
+  const auto limits = candidate.schedule->limits(stage, candidate.shape);
+  const auto parameters = parameters_of(workload, candidate, stage);
+  const bool bf16 = workload.precision == config::Precision::bf16;
+  double mean_activation = 0;
+  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
+    mean_activation += activation_bytes(workload, candidate, stage, chunk) / candidate.shape.chunks;
+  }
+  MemoryUse use;
+  use.weights = limits.versions * workload.element() * parameters.weights;
+  use.masters = bf16 ? fp32 * parameters.weights : 0;
+  use.gradients = limits.gradient_buffers * fp32 * parameters.gradients;
+  use.optimizer = fp32 * (workload.state.matrix * parameters.matrix_weights +
+                          workload.state.other * (parameters.weights - parameters.matrix_weights) +
+                          workload.state.correction * parameters.weights);
+  use.activations = limits.in_flight * mean_activation;
+  use.working = std::max(tokens(workload, candidate) * working_bytes(workload, candidate, stage),
+                         update_copies * fp32 * parameters.largest);
+  use.messages = message_slots * edges(candidate, stage) * message_bytes(workload, candidate);
+  use.all_reduce = candidate.replicas > 1 ? 2 * all_reduce_chunk : 0;
+  return use;
+}
+
+}  // namespace penstock::plan

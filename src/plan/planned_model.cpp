@@ -1,0 +1,133 @@
+#include "plan/planned_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "config/print.h"
+#include "config/sections.h"
+#include "model/units.h"
+#include "plan/report.h"
+#include "plan/sections.h"
+
+namespace penstock::plan {
+namespace {
+
+constexpr double gib = 1024.0 * 1024.0 * 1024.0;
+
+bool sets(const std::vector<std::string>& overrides, std::string_view name) {
+  return std::ranges::any_of(overrides, [&](const std::string& text) {
+    const auto setting = config::read_override(text);
+    return setting.name() == name;
+  });
+}
+
+/// A configuration around a shape: placeholders for what the user did not set.
+PlannedModel around(std::vector<std::string> shape, const std::vector<std::string>& overrides,
+                    std::string_view source_name, const config::Catalogue& catalogue) {
+  const bool has_data = sets(overrides, "data.train");
+  const bool has_length = sets(overrides, "train.steps") || sets(overrides, "train.tokens");
+  if (!has_data) shape.push_back(fmt::format("data.train={}", placeholder_data));
+  if (!has_length) shape.emplace_back("train.steps=1");
+  shape.insert(shape.end(), overrides.begin(), overrides.end());
+  PlannedModel result;
+  result.config = config::parse("", source_name, shape, catalogue);
+  result.has_run = has_data && has_length;
+  if (has_length) return result;
+  result.config.train.steps.reset();
+  result.config.train.tokens =
+      placeholder_tokens_per_parameter * model::parameter_count(result.config.model);
+  return result;
+}
+
+config::OptionTable<Experts> expert_options() {
+  using config::Range;
+  config::OptionTable<Experts> table;
+  table
+      .integer("count", &Experts::count, 1, Range::between(1, 1e6), "copies of each MLP's matrices")
+      .integer("active", &Experts::active, 1, Range::between(1, 1e6), "of them that a token uses");
+  return table;
+}
+
+}  // namespace
+
+PlannedModel preset_model(const std::string& name, const std::vector<std::string>& overrides,
+                          const config::Catalogue& catalogue) {
+  return around({"model.preset=" + name}, overrides, name + ".toml", catalogue);
+}
+
+PlannedModel parse_shape(std::string_view toml, std::string_view source_name,
+                         const std::vector<std::string>& overrides,
+                         const config::Catalogue& catalogue) {
+  const auto document = config::read_document(toml, source_name);
+  check_sections(document, {"model", "experts"});
+  config::ModelConfig shape;
+  read_section(document, "model", config::model_options(), shape);
+  Experts experts;
+  read_section(document, "experts", expert_options(), experts);
+  std::vector<std::string> settings;
+  for (const auto& setting : document.settings) {
+    if (setting.section == "model") settings.push_back(setting.name() + "=" + setting.shown);
+  }
+  PlannedModel result = around(std::move(settings), overrides, source_name, catalogue);
+  result.experts = experts;
+  return result;
+}
+
+config::Config configured(const PlannedModel& base, const Workload& workload, const Plan& plan) {
+  if (workload.experts != Experts{}) {
+    throw user_error("plan",
+                     "train has no experts, but experts.count = {}; leave out --out, or plan a "
+                     "dense model",
+                     workload.experts.count);
+  }
+  const Candidate& c = plan.candidate;
+  config::Config config = base.config;
+  config.pipeline.stages = c.shape.stages;
+  config.pipeline.schedule = c.schedule->name;
+  config.pipeline.chunks = c.shape.chunks;
+  config.pipeline.micro_batches = std::int64_t{c.shape.micro_batches} * c.replicas;
+  config.pipeline.micro_batch = c.micro_batch;
+  config.pipeline.partition.clear();
+  for (const auto& range : c.pieces) config.pipeline.partition.push_back(range.last - range.first);
+  if (!c.schedule->updates_together) config.train.clip = 0;
+  return config;
+}
+
+std::string configuration_text(const PlannedModel& base, const Workload& workload,
+                               const Cluster& cluster, const Plan& plan) {
+  const Candidate& c = plan.candidate;
+  const auto config = configured(base, workload, plan);
+  std::string text = fmt::format(
+      "# Planned: {}.\n# Predicted on {}:\n#   {:.4g} s per step, {:.0f} tokens/s, {:.2f} GiB on "
+      "stage {}, gradients {} update{} old.\n",
+      describe(c), describe(cluster), plan.step_seconds, plan.tokens_per_second,
+      plan.peak_bytes() / gib, plan.fullest, plan.delay, plan.delay == 1 ? "" : "s");
+  if (c.replicas > 1) {
+    text += fmt::format(
+        "# The plan has {} replicas with {} micro-batches each. train has no data parallelism yet: "
+        "this\n# file runs the same batch as {} micro-batches of one pipeline.\n",
+        c.replicas, c.shape.micro_batches, config.pipeline.micro_batches);
+  }
+  if (c.recompute != Recompute::none) {
+    text +=
+        "# The plan recomputes the layers' activations. train does not recompute yet: it needs "
+        "more "
+        "memory\n# than predicted.\n";
+  }
+  if (config.train.clip != base.config.train.clip) {
+    text += fmt::format(
+        "# Schedule '{}' updates every stage alone, so there is no global norm: train.clip = 0 "
+        "instead of {:g}.\n",
+        config.pipeline.schedule, base.config.train.clip);
+  }
+  if (!base.has_run) {
+    text += fmt::format(
+        "# Placeholders, set them: data.train; length of {} tokens per parameter, unless given.\n",
+        placeholder_tokens_per_parameter);
+  }
+  return text + "\n" + config::to_toml(config);
+}
+
+}  // namespace penstock::plan

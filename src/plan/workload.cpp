@@ -1,0 +1,129 @@
+#include "plan/workload.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace penstock::plan {
+namespace {
+
+using model::ParameterKind;
+using model::UnitKind;
+
+constexpr double flop_per_weight = 6;  // as in model/units.cpp: 2 forward, 2 for dX, 2 for dW
+constexpr double statistics = 4;       // an fp32 number per token: the norm's 1 / rms
+constexpr int newton_schulz_steps = 5;
+
+/// Per step: X X^T, its square, and the product with X; the smaller side is r.
+double newton_schulz_flop(double rows, double columns) {
+  const double r = std::min(rows, columns);
+  const double c = std::max(rows, columns);
+  return newton_schulz_steps * (4 * r * r * c + 2 * r * r * r);
+}
+
+/// Bytes per token that the unit's forward keeps. Each line is one tensor of the unit's Saved.
+double saved_bytes(UnitKind kind, const Workload& z) {
+  const auto& m = z.model;
+  const double e = z.element();
+  const auto width = static_cast<double>(m.width);
+  const auto heads = static_cast<double>(m.heads);
+  const double kv = width / heads * static_cast<double>(m.kv_heads);
+  const double input_and_normed = 2 * e * width + statistics;
+  switch (kind) {
+    case UnitKind::embedding:
+      return 0;  // its output is the next unit's input
+    case UnitKind::attention:
+      return input_and_normed + e * (width + 2 * kv)  // queries, keys, values
+             + e * width                              // attended
+             + statistics * heads;                    // log-sums, fp32
+    case UnitKind::mlp:
+      return input_and_normed +
+             e * 3 * static_cast<double>(m.ff * z.experts.active);  // gate, up, hidden
+    case UnitKind::head:
+      return input_and_normed + e * static_cast<double>(m.vocab);  // gradient of the logits
+  }
+  return 0;
+}
+
+void add_parameter(UnitLoad& load, const model::Parameter& parameter, double copies,
+                   bool newton_schulz) {
+  const auto count = static_cast<double>(parameter.count());
+  load.weights += copies * count;
+  load.largest = std::max(load.largest, count);
+  if (parameter.kind != ParameterKind::matrix) return;
+  load.matrix_weights += copies * count;
+  if (!newton_schulz) return;
+  load.update_flop += copies * newton_schulz_flop(static_cast<double>(parameter.shape[0]),
+                                                  static_cast<double>(parameter.shape[1]));
+}
+
+/// Cuts the unit's cost into F, dX and dW: a third each for a product with weights; scores have no
+/// dW and twice the dX.
+void share_cost(UnitLoad& load, double cost, double multiplied) {
+  const double scores = cost - flop_per_weight * multiplied;
+  load.forward = cost / 3;
+  load.input_gradient = cost / 3 + scores / 3;
+  load.weight_gradient = cost / 3 - scores / 3;
+}
+
+UnitLoad load_of(const model::Unit& unit, const Workload& z) {
+  UnitLoad load;
+  load.kind = unit.kind;
+  const bool is_mlp = unit.kind == UnitKind::mlp;
+  double multiplied = 0;
+  for (const auto& tensor : unit.tensors) {
+    for (const auto& parameter : tensor.parameters) {
+      const bool copied = is_mlp && parameter.kind == ParameterKind::matrix;
+      add_parameter(load, parameter, copied ? static_cast<double>(z.experts.count) : 1,
+                    z.state.newton_schulz);
+      const bool used =
+          parameter.kind == ParameterKind::matrix || parameter.kind == ParameterKind::head;
+      if (used) multiplied += static_cast<double>(parameter.count());
+    }
+  }
+  const double active = is_mlp ? static_cast<double>(z.experts.active) : 1;
+  share_cost(load, active * unit.cost, active * multiplied);
+  if (unit.kind == UnitKind::embedding) {  // no dX: there is nothing before it
+    load.weight_gradient += load.input_gradient;
+    load.input_gradient = 0;
+  }
+  load.saved = saved_bytes(unit.kind, z);
+  return load;
+}
+
+}  // namespace
+
+Workload make_workload(Workload workload) {
+  const auto [count, active] = workload.experts;
+  if (count < 1 || active < 1 || active > count) {
+    throw user_error("plan", "experts.active = {} of experts.count = {}; set 1 <= active <= count",
+                     active, count);
+  }
+  workload.units.clear();
+  for (const auto& unit : model::units(workload.model)) {
+    workload.units.push_back(load_of(unit, workload));
+  }
+  return workload;
+}
+
+double Workload::parameters() const {
+  double all = 0;
+  for (const auto& unit : units) all += unit.weights;
+  return model.tied ? all - static_cast<double>(model.vocab * model.width) : all;
+}
+
+double Workload::active_parameters() const {
+  const auto idle = static_cast<double>(experts.count - experts.active);
+  return parameters() -
+         idle * 3 * static_cast<double>(model.width * model.ff) * static_cast<double>(model.layers);
+}
+
+std::int64_t sequences_of(std::int64_t tokens, std::int64_t seq) {
+  if (tokens > 0 && tokens % seq == 0) return tokens / seq;
+  const std::int64_t below = tokens / seq * seq;
+  throw user_error(
+      "plan", "a batch of {} tokens is no whole number of sequences of {}; set --batch-tokens {}{}",
+      tokens, seq, below > 0 ? fmt::format("{} or ", below) : "", below + seq);
+}
+
+}  // namespace penstock::plan

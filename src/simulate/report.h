@@ -1,0 +1,20 @@
+#pragma once
+// A simulated run, for people and for programs.
+
+#include <string>
+
+#include "simulate/simulate.h"
+
+namespace penstock::simulate {
+
+/// One JSON object in one line. `seconds`: how long the simulation itself took. Causes are seconds
+/// of the steady window per stage; what does not exist, such as a slack without a reduction, is
+/// null.
+std::string to_json(const Request& request, const Result& result, double seconds);
+
+/// The main figures, and one line per stage with a bar of where its time went; beyond 32 stages one
+/// line per group of neighbours, with the mean of their times and the largest of their peaks. At
+/// most 100 columns.
+std::string to_text(const Request& request, const Result& result, double seconds);
+
+}  // namespace penstock::simulate
