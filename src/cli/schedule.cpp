@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/picture_options.h"
+#include "cli/shape_options.h"
 #include "schedule/grid_file.h"
 #include "schedule/validate.h"
 #include "simulate/cost_options.h"
@@ -35,9 +36,7 @@ constexpr std::int64_t most_cells = 2'000'000;
 
 struct Options {
   std::string schedule;
-  int stages = 0;  // 0: as the measured trace says
-  int micro_batches = 0;
-  int chunks = 0;
+  ShapeOptions shape;  // what is missing: as the measured trace or the grid file says
   std::int64_t batches = 3;
   double from = 0;
   simulate::CostOptions costs;
@@ -57,24 +56,17 @@ struct Plan {
   simulate::Result result;      // of a run long enough to be steady
 };
 
-int shape_value(int given, int measured, const char* flag) {
-  if (measured > 0 && given > 0 && given != measured) {
-    throw user_error("schedule", "{} is {}, but the measured trace has {}; leave {} out", flag,
-                     given, measured, flag);
-  }
-  const int value = given > 0 ? given : measured;
-  if (value > 0) return value;
-  throw user_error("schedule", "{} is needed to draw a schedule; set {} 4", flag, flag);
+void check_measured(std::optional<int> given, int measured, const char* flag) {
+  if (!given || *given == measured) return;
+  throw user_error("schedule", "{} is {}, but the measured trace has {}; leave {} out", flag,
+                   *given, measured, flag);
 }
 
-PipelineShape shape_of(const Options& options, const schedule::Schedule& schedule,
-                       const timeline::Trace* measured) {
-  const PipelineShape known = measured ? measured->header.shape : PipelineShape{0, 0, 0};
-  PipelineShape shape;
-  shape.stages = shape_value(options.stages, known.stages, "--stages");
-  shape.micro_batches = shape_value(options.micro_batches, known.micro_batches, "--micro-batches");
-  const int chunks = options.chunks > 0 || measured ? options.chunks : schedule.default_chunks;
-  shape.chunks = shape_value(chunks, known.chunks, "--chunks");
+PipelineShape measured_shape(const ShapeOptions& options, const timeline::Trace& measured) {
+  const PipelineShape shape = measured.header.shape;
+  check_measured(options.stages, shape.stages, "--stages");
+  check_measured(options.micro_batches, shape.micro_batches, "--micro-batches");
+  check_measured(options.chunks, shape.chunks, "--chunks");
   return shape;
 }
 
@@ -130,6 +122,9 @@ std::string shape_text(const Plan& plan) {
 
 timeline::Panel panel(std::string title, const timeline::Timeline& timeline,
                       timeline::Interval interval, double from) {
+  if (interval.begin >= interval.end) {
+    throw user_error("schedule", "all costs are 0, so there is nothing to draw; set --forward 1");
+  }
   if (interval.begin + from >= interval.end) {
     throw user_error("schedule",
                      "--from {} is behind the end of the picture at {}; set a smaller "
@@ -297,7 +292,8 @@ void run(const Options& options) {
   const timeline::Trace* trace = measured ? &*measured : nullptr;
   Plan plan;
   plan.schedule = schedule::load(options.schedule);
-  plan.shape = shape_of(options, plan.schedule, trace);
+  plan.shape = trace ? measured_shape(options.shape, *trace)
+                     : shape_of("schedule", options.shape, plan.schedule);
   schedule::check_shape(plan.schedule, plan.shape);
   if (options.grid) {
     print_grid(options, plan);
@@ -356,9 +352,10 @@ void add_schedule_command(CLI::App& root) {
       ->add_option("schedule", options->schedule,
                    "Name of a schedule, or a file with a grid of one.")
       ->required();
-  command->add_option("--stages", options->stages, "Stages of the pipeline.");
-  command->add_option("--micro-batches", options->micro_batches, "Micro-batches of a batch.");
-  command->add_option("--chunks", options->chunks,
+  command->add_option("--stages", options->shape.stages,
+                      "Stages of the pipeline; a grid file has its own.");
+  command->add_option("--micro-batches", options->shape.micro_batches, "Micro-batches of a batch.");
+  command->add_option("--chunks", options->shape.chunks,
                       "Pieces of the model on each stage; the schedule's own number by default.");
   command->add_option("--batches", options->batches, "Batches to draw.")->capture_default_str();
   command->add_option("--from", options->from, "Leave out what comes before this time.")

@@ -129,14 +129,17 @@ void add_exposure(Plan& plan, const Workload& workload, const Cluster& cluster) 
   plan.exposed_reduction = std::max(0.0, plan.step_seconds - free);
 }
 
-/// Faster first. Times that differ by rounding only count as equal; then the smaller delay, less
-/// memory and the shorter pipeline win.
+/// Faster first. Times that differ by rounding only count as equal; then a smaller delay, a global
+/// norm, the shorter pipeline and less memory win.
 bool better(const Plan& a, const Plan& b) {
   constexpr double rounding = 1e-9;
   if (a.step_seconds < b.step_seconds * (1 - rounding)) return true;
   if (b.step_seconds < a.step_seconds * (1 - rounding)) return false;
-  return std::tuple(a.delay, a.candidate.shape.stages, a.peak_bytes()) <
-         std::tuple(b.delay, b.candidate.shape.stages, b.peak_bytes());
+  const auto rank = [](const Plan& plan) {
+    return std::tuple(plan.delay, !plan.candidate.schedule->updates_together,
+                      plan.candidate.shape.stages, plan.peak_bytes());
+  };
+  return rank(a) < rank(b);
 }
 
 template <class Key>

@@ -130,7 +130,7 @@ class Schedule(unittest.TestCase):
         shape = ("--stages", "3", "--micro-batches", "4")
         with open(self.path("own.grid"), "w", encoding="utf-8") as file:
             file.write(self.succeed("2bw", *shape, "--grid"))
-        own = self.succeed("./own.grid", *shape).splitlines()[1:]
+        own = self.succeed("./own.grid").splitlines()[1:]  # which has its own shape
         self.assertEqual(own, self.succeed("2bw", *shape).splitlines()[1:])
 
     def test_broken_grid_is_shown_with_its_mistake(self):
@@ -142,7 +142,7 @@ class Schedule(unittest.TestCase):
         broken = broken.replace(first, "stage 0: F0 B0 F1 B1 U")
         with open(self.path("own.grid"), "w", encoding="utf-8") as file:
             file.write(broken)
-        error = self.refuse("./own.grid", "--stages", "2", "--micro-batches", "2")
+        error = self.refuse("./own.grid")
         self.assertRegex(error, r"\A\[schedule\] ")
         self.assertIn("stage 1", error)
 
@@ -166,7 +166,8 @@ class Schedule(unittest.TestCase):
 
     def test_mistakes(self):
         for arguments, error in [
-                (["2bw"], "[schedule] --stages is needed to draw a schedule; set --stages 4\n"),
+                (["2bw"], "[schedule] --stages is not given, and only a grid file has its own; set "
+                 "--stages 4\n"),
                 (["2bw", "--stages", "4", "--micro-batches", "2"],
                  "[schedule] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but "
                  "they are 2 and 4; set pipeline.micro_batches = 4 or more\n"),
@@ -176,6 +177,9 @@ class Schedule(unittest.TestCase):
                  "[schedule] 1000 stages, 1000 micro-batches and 3 batches are too many cells for "
                  "a picture (9000000, at most 2000000); draw fewer batches, or use 'penstock "
                  "simulate'\n"),
+                (["2bw", "--stages", "2", "--micro-batches", "2", "--forward", "0", "--backward",
+                  "0"],
+                 "[schedule] all costs are 0, so there is nothing to draw; set --forward 1\n"),
                 (["2bw", "--stages", "2", "--micro-batches", "2", "--from", "1000"],
                  "[schedule] --from 1000 is behind the end of the picture at 21; set a smaller "
                  "one\n")]:

@@ -202,7 +202,7 @@ class Schedules(Workplace):
         with open(self.path("run.json"), encoding="utf-8") as file:
             trace = json.load(file)
         forwards = [event for event in trace["traceEvents"]
-                    if event["ph"] == "X" and event["name"].startswith("F")]
+                    if event["ph"] == "X" and event["name"][0] in "Ff"]
         self.assertEqual(len(forwards), 2 * 6 * 4)
         summary = json.loads(self.succeed("trace", "run.json", "--json").splitlines()[-1])
         self.assertEqual((summary["schedule"], summary["stages"]), ("2bw", 2))
@@ -291,7 +291,7 @@ class Interruption(Workplace):
 
     def start(self, *settings):
         overrides = [part for setting in (*self.LONG, *settings) for part in ("--set", setting)]
-        process = subprocess.Popen([PROGRAM, "train", "a.toml", "--json", *overrides],
+        process = subprocess.Popen([program(), "train", "a.toml", "--json", *overrides],
                                    cwd=self.folder, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.stdout.close)
@@ -319,7 +319,7 @@ class Interruption(Workplace):
 
     def test_a_folder_is_written_by_one_run_at_a_time(self):
         process = self.start()
-        second = subprocess.run([PROGRAM, "train", "a.toml"], cwd=self.folder,
+        second = subprocess.run([program(), "train", "a.toml"], cwd=self.folder,
                                 stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         self.assertEqual(second.returncode, 2)
         self.assertIn(b"[output] 'out' is being written by another run", second.stderr)

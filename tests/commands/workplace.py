@@ -143,7 +143,7 @@ class Workplace(unittest.TestCase):
                 with self.subTest(arguments):
                     error = result.stderr.decode()
                     self.assertEqual(result.returncode, 2, error)
-                    self.assertRegex(error, r"\A\[[a-z ]+\] [^\n]+\n\Z")
+                    self.assertRegex(error, r"\A\[[^\]\n]+\] [^\n]+\n\Z")
                     for part in parts:
                         self.assertIn(part, error)
         self.assertEqual(sorted(os.listdir(self.folder)), before)

@@ -168,14 +168,33 @@ TEST(SearchTest, MemoryDecidesForRecomputation) {
   EXPECT_EQ(outcome.rejected[0].count, 1);
 }
 
-// Stage 1 holds attention (188 bytes a token with its numbers) and the head (148). It runs two
-// forwards of the first chunk ahead of the last chunk's, so never three heads, as the mean allows.
+// Stage 1 holds attention (188 bytes a token with its numbers) and the head (148). At most three
+// forwards of its chunks are in flight, and all of them can be attention's.
 TEST(PredictTest, ChunksAreCountedOneByOne) {
   const auto workload = tiny(8);
   const auto interleaved = candidate("interleaved", {2, 8, 2}, {1, 1, 1, 1});
   const auto plan = predict(workload, ideal(2), interleaved);
   EXPECT_EQ(memory_of(workload, interleaved, 1).activations, 4 * 3 * (188 + 148) / 2.0);
-  EXPECT_EQ(plan.memory[1].activations, 4 * (2 * 188 + 148));
+  EXPECT_EQ(plan.memory[1].activations, 4 * 3 * 188);
+}
+
+TEST(SearchTest, ChunksThatDoNotFitAfterAllAreRejected) {
+  auto workload = tiny(8);
+  workload.model.ff = 4;  // so that stage 1 is the fullest
+  workload = make_workload(workload);
+  auto cluster = ideal(2);
+  Space space;
+  space.stages = 2;
+  space.micro_batch = 1;
+  space.chunks = 2;
+  space.recompute = {Recompute::none};
+  space.schedules = {&schedule::find("interleaved")};
+  const auto plan = search_in(workload, cluster, space).ranked.front();
+  ASSERT_EQ(plan.fullest, 1);
+  ASSERT_GT(plan.peak_bytes(), memory_of(workload, plan.candidate, 1).total());
+  cluster.ranks.memory_gib = (plan.peak_bytes() - 1) / (1024.0 * 1024 * 1024);
+  EXPECT_NE(message_of([&] { search_in(workload, cluster, space); }).find("no plan fits"),
+            std::string::npos);
 }
 
 TEST(SearchTest, TiedEmbeddingsExcludeLoneUpdates) {

@@ -26,7 +26,8 @@ std::int64_t batch_of(const std::optional<engine::Event>& event) {
 TEST(EventQueue, GivesEventsInOrderAndWholly) {
   EventQueue queue;
   queue.push(update(0));
-  queue.push(engine::EvaluationEvent{.version = 7, .loss = 2.5, .tokens = 64, .at = {}});
+  queue.push(
+      engine::EvaluationEvent{.version = 7, .loss = 2.5, .tokens = 64, .begin = {}, .at = {}});
   queue.push(update(1));
   EXPECT_EQ(batch_of(queue.pop()), 0);
   const auto evaluation = std::get<engine::EvaluationEvent>(queue.pop().value());

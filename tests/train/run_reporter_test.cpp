@@ -39,13 +39,15 @@ class RunReporterTest : public testing::Test {
                                          .clip_factor = 0.25,
                                          .lr = 1e-3,
                                          .at = before_ + at});
+    updated_ = before_ + at;
   }
 
+  /// Begins with the update before it.
   void evaluation(std::int64_t version, double loss, steady_clock::duration at) {
     reporter_.handle(engine::EvaluationEvent{.version = version,
                                              .loss = loss,
                                              .tokens = 5 * config_.model.seq,
-                                             .begin = before_ + at - 2s,
+                                             .begin = updated_,
                                              .at = before_ + at});
   }
 
@@ -66,6 +68,7 @@ class RunReporterTest : public testing::Test {
   std::ostringstream console_;
   observe::Progress progress_;
   const steady_clock::time_point before_;
+  steady_clock::time_point updated_ = before_;
   RunReporter reporter_;
   const steady_clock::time_point after_;
 };
