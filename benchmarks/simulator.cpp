@@ -1,8 +1,8 @@
 // How fast the simulator is: actions per second on one core, and the peak memory of the process.
 //
 // From the root of the repository, after a build:
-//   build/release/bin/simulator-benchmark            # the table
-//   build/release/bin/simulator-benchmark 2bw 8 64 1000   # one schedule, stages, micro-batches, batches
+//   build/release/bin/simulator-benchmark                # the table
+//   build/release/bin/simulator-benchmark 2bw 8 64 1000  # schedule, stages, micro-batches, batches
 
 #include <fmt/format.h>
 #include <sys/resource.h>

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <list>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -22,6 +23,8 @@
 #include "plan/planned_model.h"
 #include "plan/report.h"
 #include "plan/sections.h"
+#include "schedule/grid_file.h"
+#include "schedule/validate.h"
 #include "train/catalogue.h"
 #include "train/profile.h"
 
@@ -70,7 +73,7 @@ plan::PlannedModel read_model(const Arguments& a, const config::Catalogue& catal
     return plan::parse_shape(plan::read_text(a.shape, "the model"), a.shape, a.overrides,
                              catalogue);
   }
-  return {config::load(a.config, a.overrides, catalogue), {}, true};
+  return {.config = config::load(a.config, a.overrides, catalogue), .experts = {}};
 }
 
 /// How many tensors the optimizers and the correction make for one parameter.
@@ -154,9 +157,20 @@ plan::Workload make_workload(const Arguments& a, const plan::PlannedModel& model
   return plan::make_workload(std::move(workload));
 }
 
-plan::Space make_space(const Arguments& a) {
+/// The schedules of these names and files, proved. Stay where they are, for plans point to them.
+std::list<schedule::Schedule> load_schedules(const std::vector<std::string>& names) {
+  std::list<schedule::Schedule> all;
+  for (const auto& name : names) {
+    if (std::ranges::find(all, name, &schedule::Schedule::name) != all.end()) continue;
+    const auto& schedule = all.emplace_back(schedule::load(name));
+    if (schedule.only_shape) schedule::require_valid(schedule, *schedule.only_shape);
+  }
+  return all;
+}
+
+plan::Space make_space(const Arguments& a, const std::list<schedule::Schedule>& schedules) {
   plan::Space space;
-  for (const auto& name : a.schedules) space.schedules.push_back(&schedule::find(name));
+  for (const auto& schedule : schedules) space.schedules.push_back(&schedule);
   if (a.recompute == "none") space.recompute = {plan::Recompute::none};
   if (a.recompute == "block") space.recompute = {plan::Recompute::block};
   space.stages = a.stages;
@@ -212,6 +226,7 @@ void run(const Arguments& a) {
     fmt::print("{}", plan::describe_cluster_options());
     return;
   }
+  const auto schedules = load_schedules(a.schedules);
   const auto model = read_model(a, train::catalogue());
   auto cluster = read_cluster(a);
   const auto workload = make_workload(a, model);
@@ -223,7 +238,7 @@ void run(const Arguments& a) {
   plan::Request request;
   request.workload = &workload;
   request.cluster = &cluster;
-  request.space = make_space(a);
+  request.space = make_space(a, schedules);
   request.top = a.top;
   request.progress = progress();
   const auto outcome = plan::search(request);
@@ -245,11 +260,12 @@ void add_model_options(CLI::App& command, Arguments& a) {
 }
 
 void add_cluster_options(CLI::App& command, Arguments& a) {
-  command.add_option("--cluster", a.cluster, "Ranks and links (TOML).");
+  auto* cluster = command.add_option("--cluster", a.cluster, "Ranks and links (TOML).");
   command
       .add_option("--cluster-set", a.cluster_overrides,
                   "Override one key of the cluster: --cluster-set ranks.count=64.")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->needs(cluster);
   command.add_flag("--help-cluster", a.help_cluster, "Explain every key of a cluster's file.");
   command.add_flag("--profile", a.profile,
                    "Measure the model's units on this machine instead of assuming a rate; without "
@@ -264,7 +280,9 @@ void add_space_options(CLI::App& command, Arguments& a) {
       ->check(positive);
   command.add_option("--chunks", a.chunks, "Only this many chunks, where a schedule has several.")
       ->check(positive);
-  command.add_option("--schedule", a.schedules, "Only this schedule. May be repeated.")
+  command
+      .add_option("--schedule", a.schedules,
+                  "Only this schedule, or the grid in this file. May be repeated.")
       ->allow_extra_args(false);
   command.add_option("--recompute", a.recompute, "none, block or any.")
       ->check(CLI::IsMember({"none", "block", "any"}));
@@ -277,16 +295,27 @@ void add_space_options(CLI::App& command, Arguments& a) {
 void add_output_options(CLI::App& command, Arguments& a) {
   command.add_option("--top", a.top, "Plans to rank.")->check(CLI::Range(1, 1000));
   command.add_option("--out", a.out, "Write a configuration of train for the best plan.");
-  command.add_flag("--compare", a.compare,
-                   "Instead of a search: step times of 1f1b, zb-h1 and zb-v over that of 2bw, by "
-                   "link latency and micro-batches.");
+  command.add_flag("--json", a.json, "Print the result as one JSON object at the end.");
+}
+
+/// Comes last: what a comparison sets on its own cannot be given along with it.
+void add_compare_options(CLI::App& command, Arguments& a) {
+  auto* compare = command.add_flag(
+      "--compare", a.compare,
+      "Instead of a search: step times of 1f1b, zb-h1 and zb-v over that of 2bw, by link latency "
+      "and micro-batches.");
+  for (const char* flag : {"--batch-tokens", "--replicas", "--chunks", "--schedule", "--recompute",
+                           "--train-here", "--bucketed", "--top", "--out"}) {
+    compare->excludes(command.get_option(flag));
+  }
   command.add_option("--latency-us", a.latencies_us, "Latencies for --compare.")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->needs(compare);
   command.add_option("--micro-batches", a.micro_batches, "Micro-batches for --compare.")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  command.add_flag("--json", a.json, "Print the result as one JSON object at the end.");
+      ->check(CLI::PositiveNumber)
+      ->needs(compare);
 }
 
 }  // namespace
@@ -299,6 +328,7 @@ void add_plan_command(CLI::App& root) {
   add_cluster_options(*command, *arguments);
   add_space_options(*command, *arguments);
   add_output_options(*command, *arguments);
+  add_compare_options(*command, *arguments);
   command->footer(
       "Example: penstock plan --preset smollm2-360m --set train.precision=bf16 --cluster "
       "examples/clusters/h100-nodes.toml --batch-tokens 1048576");

@@ -24,6 +24,7 @@
 #include "simulate/simulate.h"
 #include "timeline/trace_file.h"
 #include "timeline/trace_summary.h"
+#include "timeline/usage_text.h"
 
 namespace penstock::cli {
 namespace {
@@ -60,6 +61,17 @@ void check_measured(std::optional<int> given, int measured, const char* flag) {
   if (!given || *given == measured) return;
   throw user_error("schedule", "{} is {}, but the measured trace has {}; leave {} out", flag,
                    *given, measured, flag);
+}
+
+/// A grid file is the same schedule where it has the same path.
+void check_measured_schedule(const Options& options, const timeline::Trace& measured) {
+  const std::string& schedule = measured.header.schedule;
+  if (schedule == options.schedule) return;
+  throw user_error(
+      "schedule",
+      "the run in '{}' was of the schedule '{}', not of '{}'; write 'penstock schedule "
+      "{} --measured {}', or name a trace of a run of '{}'",
+      options.measured, schedule, options.schedule, schedule, options.measured, options.schedule);
 }
 
 PipelineShape measured_shape(const ShapeOptions& options, const timeline::Trace& measured) {
@@ -215,18 +227,19 @@ std::string measured_text(const timeline::TraceSummary& measured) {
                      measured.batches.first, measured.batches.last);
 }
 
-nlohmann::ordered_json limits_json(const Plan& plan) {
+nlohmann::ordered_json per_stage_json(const Plan& plan) {
   auto list = nlohmann::ordered_json::array();
   for (int s = 0; s < plan.shape.stages; ++s) {
     const auto limits = plan.schedule.limits(s, plan.shape);
     const auto& result = plan.result.stages[static_cast<std::size_t>(s)];
-    list.push_back({{"weight_versions", limits.versions},
-                    {"activations", limits.in_flight},
-                    {"gradient_buffers", limits.gradient_buffers},
-                    {"least_delay", limits.least_delay},
-                    {"most_delay", limits.most_delay},
-                    {"bubble_fraction", result.bubble_fraction},
-                    {"peak_in_flight", result.peak_in_flight}});
+    auto stage = timeline::stage_json(result.usage, result.bubble_fraction);
+    stage["peak_in_flight"] = result.peak_in_flight;
+    stage["least_delay"] = limits.least_delay;
+    stage["most_delay"] = limits.most_delay;
+    stage["weight_versions"] = limits.versions;
+    stage["activations"] = limits.in_flight;
+    stage["gradient_buffers"] = limits.gradient_buffers;
+    list.push_back(std::move(stage));
   }
   return list;
 }
@@ -259,19 +272,13 @@ std::string json(const Options& options, const Plan& plan,
                                    {"batches", options.batches},
                                    {"step_time", plan.result.step_time},
                                    {"bubble_fraction", plan.result.bubble_fraction},
-                                   {"limits", limits_json(plan)},
+                                   {"per_stage", per_stage_json(plan)},
                                    {"cells", cells_json(plan)}};
   if (measured) {
     object["measured_step_time"] = measured->step.mean;
     object["measured_bubble_fraction"] = measured->bubble_fraction;
   }
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
-void print_grid(const Options& options, const Plan& plan) {
-  const std::string grid = schedule::to_grid(plan.schedule, plan.shape);
-  std::cout << grid;
-  if (options.json) std::cout << nlohmann::ordered_json{{"grid", grid}}.dump() << '\n';
 }
 
 std::string write_planned_trace(const Options& options, const Plan& plan) {
@@ -292,11 +299,12 @@ void run(const Options& options) {
   const timeline::Trace* trace = measured ? &*measured : nullptr;
   Plan plan;
   plan.schedule = schedule::load(options.schedule);
+  if (trace) check_measured_schedule(options, *trace);
   plan.shape = trace ? measured_shape(options.shape, *trace)
                      : shape_of("schedule", options.shape, plan.schedule);
   schedule::check_shape(plan.schedule, plan.shape);
   if (options.grid) {
-    print_grid(options, plan);
+    std::cout << schedule::to_grid(plan.schedule, plan.shape);
     return;
   }
   check_size(plan.shape, options.batches);
@@ -350,7 +358,7 @@ void add_schedule_command(CLI::App& root) {
   const auto options = std::make_shared<Options>();
   command
       ->add_option("schedule", options->schedule,
-                   "Name of a schedule, or a file with a grid of one.")
+                   "Name of a schedule, or of a file FILE.grid with one.")
       ->required();
   command->add_option("--stages", options->shape.stages,
                       "Stages of the pipeline; a grid file has its own.");
@@ -365,15 +373,21 @@ void add_schedule_command(CLI::App& root) {
   auto* measured = command->add_option(
       "--measured", options->measured,
       "Draw batches of this recorded run below the same ones as planned with its mean costs.");
+  command->add_option("--trace", options->trace,
+                      "Write the plan to this file for ui.perfetto.dev or chrome://tracing.");
+  auto* grid =
+      command->add_flag("--grid", options->grid,
+                        "Print the schedule as a grid file instead, to be edited and drawn again.");
+  command->add_flag("--json", options->json, "Print all cells as one JSON object at the end.");
   for (const char* flag :
        {"--forward", "--backward", "--dx", "--dw", "--update", "--latency", "--costs"}) {
     measured->excludes(flag);
+    grid->excludes(flag);
   }
-  command->add_option("--trace", options->trace,
-                      "Write the plan to this file for ui.perfetto.dev or chrome://tracing.");
-  command->add_flag("--grid", options->grid,
-                    "Print the schedule as a grid file instead, to be edited and drawn again.");
-  command->add_flag("--json", options->json, "Print all cells as one JSON object at the end.");
+  for (const char* flag : {"--batches", "--from", "--narrow", "--width", "--svg", "--html",
+                           "--measured", "--trace", "--json"}) {
+    grid->excludes(flag);
+  }
   command->footer(
       "Cells are F (forward), B (backward) or its halves X (dX) and W (dW), and U (update), with "
       "the number of the micro-batch within its batch.\n"

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,11 +22,13 @@
 #include "simulate/measured_costs.h"
 #include "timeline/trace_file.h"
 #include "timeline/trace_summary.h"
+#include "timeline/usage_text.h"
 
 namespace penstock::cli {
 namespace {
 
 using timeline::BatchRange;
+using timeline::Cause;
 using timeline::Durations;
 using timeline::TraceSummary;
 using timeline::Usage;
@@ -44,25 +46,6 @@ struct Options {
   bool json = false;
 };
 
-struct Cause {
-  std::string_view name;  // in JSON
-  std::string_view head;  // of the table's column
-  char letter;            // in the bar
-  int colour;             // of a terminal's 256
-  double Usage::*seconds;
-};
-
-constexpr std::array<Cause, 8> causes{{
-    {"work", "work", '#', 28, &Usage::work},
-    {"evaluation", "eval", 'e', 97, &Usage::evaluation},
-    {"wait_activation", "activ.", 'a', 67, &Usage::wait_activation},
-    {"wait_gradient", "grad.", 'g', 137, &Usage::wait_gradient},
-    {"wait_update", "update", 'u', 161, &Usage::wait_update},
-    {"transfer", "transf.", 't', 178, &Usage::transfer},
-    {"blocked", "blocked", 'b', 167, &Usage::blocked},
-    {"idle", "idle", '.', 244, &Usage::idle},
-}};
-
 std::optional<BatchRange> parse_batches(const std::string& text) {
   if (text.empty()) return std::nullopt;
   BatchRange range;
@@ -77,39 +60,40 @@ std::optional<BatchRange> parse_batches(const std::string& text) {
                    "--batches '{}' is no range of batches; write FIRST:LAST, such as 4:7", text);
 }
 
-/// Each cause gets the columns between its borders, so that all together are bar_width.
-std::string bar(const Usage& usage, double window, bool colour) {
-  std::string text;
-  double sum = 0;
-  std::size_t drawn = 0;
-  for (const Cause& cause : causes) {
-    sum += usage.*cause.seconds / window;
-    const auto border = static_cast<std::size_t>(
-        std::clamp(std::round(sum * bar_width), 0.0, static_cast<double>(bar_width)));
-    if (border <= drawn) continue;
-    const std::string part(border - drawn, cause.letter);
-    text += colour ? fmt::format("\x1b[38;5;231;48;5;{}m{}\x1b[0m", cause.colour, part) : part;
-    drawn = border;
+double percent(double seconds, const Usage& usage) {
+  const double all = usage.seconds();
+  return all > 0 ? 100 * seconds / all : 0;
+}
+
+struct Row {
+  std::string stages;
+  timeline::StageSummary summary;
+};
+
+/// Beyond 32 stages, neighbours share a row.
+std::vector<Row> rows_of(const TraceSummary& summary) {
+  std::vector<Row> rows;
+  for (const auto& group : timeline::stage_groups(static_cast<int>(summary.stages.size()))) {
+    const auto first = static_cast<std::size_t>(group.first);
+    const auto count = static_cast<std::size_t>(group.last - group.first + 1);
+    rows.push_back({group.name(), together(std::span(summary.stages).subspan(first, count))});
   }
-  return text + std::string(bar_width - drawn, ' ');
+  return rows;
 }
 
 std::string usage_table(const TraceSummary& summary, bool colour) {
-  const double window = summary.to - summary.from;
-  std::string text = fmt::format("{:<7}{:<{}}", "stage", "where the time went, in %", bar_width);
-  for (const Cause& cause : causes) text += fmt::format("{:>8}", cause.head);
+  std::string text = fmt::format("{:<10}{:<{}}", "stage", "where the time went, in %", bar_width);
+  for (const Cause& cause : timeline::causes) text += fmt::format("{:>8}", cause.head);
   text += fmt::format("{:>8}\n", "bubble");
-  for (std::size_t s = 0; s < summary.stages.size(); ++s) {
-    const auto& stage = summary.stages[s];
-    text += fmt::format("{:<7}{}", s, bar(stage.usage, window, colour));
-    for (const Cause& cause : causes) {
-      text += fmt::format("{:>8.1f}", 100 * (stage.usage.*cause.seconds) / window);
+  for (const Row& row : rows_of(summary)) {
+    const Usage& usage = row.summary.usage;
+    text += fmt::format("{:<10}{}", row.stages, timeline::bar(usage, bar_width, colour));
+    for (const Cause& cause : timeline::causes) {
+      text += fmt::format("{:>8.1f}", percent(usage.*cause.seconds, usage));
     }
-    text += fmt::format("{:>8.1f}\n", 100 * stage.bubble_fraction);
+    text += fmt::format("{:>8.1f}\n", percent(usage.bubble(), usage));
   }
-  return text +
-         "in the bar: # work, e evaluation, waiting for a activation, g gradient, u update; "
-         "t transfer, b blocked, . idle\n";
+  return text + fmt::format("in the bar: {}\n", timeline::bar_legend());
 }
 
 std::string pair_text(const Durations& durations) {
@@ -136,15 +120,14 @@ bool occurs(const TraceSummary& summary, const Column& column) {
 
 std::string durations_table(const TraceSummary& summary) {
   const bool chunked = summary.stages.front().chunks.size() > 1;
-  std::string text = fmt::format("{:<7}{}", "stage", chunked ? "chunk  " : "");
+  std::string text = fmt::format("{:<10}{}", "stage", chunked ? "chunk  " : "");
   for (const Column& column : columns) {
     if (occurs(summary, column)) text += fmt::format("{:<22}", column.head);
   }
   text += fmt::format("{:<22}{:<22}{}\n", "update", "reduction's share", "delay");
-  for (std::size_t s = 0; s < summary.stages.size(); ++s) {
-    const auto& stage = summary.stages[s];
+  for (const auto& [stages, stage] : rows_of(summary)) {
     for (std::size_t c = 0; c < stage.chunks.size(); ++c) {
-      text += fmt::format("{:<7}", c == 0 ? fmt::format("{}", s) : "");
+      text += fmt::format("{:<10}", c == 0 ? stages : "");
       if (chunked) text += fmt::format("{:<7}", c);
       for (const Column& column : columns) {
         if (!occurs(summary, column)) continue;
@@ -159,7 +142,9 @@ std::string durations_table(const TraceSummary& summary) {
       text += '\n';
     }
   }
-  return text + "mean / 95th percentile; delay: updates that a batch's forwards had not seen\n";
+  return text +
+         "mean / 95th percentile (of several stages the largest); delay: updates that a batch's "
+         "forwards had not seen\n";
 }
 
 std::string head(const Options& options, const timeline::Trace& trace,
@@ -213,10 +198,9 @@ Json to_json(const Durations& durations) {
 }
 
 Json to_json(const timeline::StageSummary& stage) {
-  Json object = {{"bubble_fraction", stage.bubble_fraction},
-                 {"least_delay", stage.least_delay},
-                 {"most_delay", stage.most_delay}};
-  for (const Cause& cause : causes) object["seconds"][cause.name] = stage.usage.*cause.seconds;
+  Json object = timeline::stage_json(stage.usage, stage.bubble_fraction);
+  object["least_delay"] = stage.least_delay;
+  object["most_delay"] = stage.most_delay;
   object["chunks"] = Json::array();
   for (const auto& chunk : stage.chunks) {
     object["chunks"].push_back({{"forward", to_json(chunk.forward)},
@@ -245,8 +229,8 @@ Json to_json(const timeline::Trace& trace, const TraceSummary& summary) {
                  {"step_time", summary.step.mean},
                  {"step", to_json(summary.step)},
                  {"bubble_fraction", summary.bubble_fraction},
-                 {"stage_summaries", Json::array()}};
-  for (const auto& stage : summary.stages) object["stage_summaries"].push_back(to_json(stage));
+                 {"per_stage", Json::array()}};
+  for (const auto& stage : summary.stages) object["per_stage"].push_back(to_json(stage));
   return object;
 }
 
@@ -267,7 +251,7 @@ std::string write_costs(const Options& options, const timeline::Trace& trace,
       simulate::measured_costs(trace.timeline, {.first_batch = summary.batches.first,
                                                 .last_batch = summary.batches.last,
                                                 .message_bytes = message_bytes(trace)});
-  write_file_atomically(options.costs, simulate::to_json(costs) + "\n");
+  write_file_atomically(options.costs, simulate::to_json(costs));
   return fmt::format("Wrote {}\n", options.costs);
 }
 

@@ -31,6 +31,7 @@ class Reader {
     refuse_strays();
     settle_model();
     settle_fallback();
+    settle_grid(source_name);
     settle_chunks();
     if (config_.output.dir.empty()) config_.output.dir = default_folder(source_name);
     return std::move(config_);
@@ -141,6 +142,17 @@ class Reader {
                       config_.optimizer.name));
       return;
     }
+  }
+
+  /// A grid that a file names without its folder lies beside that file, as in a run folder.
+  void settle_grid(std::string_view source_name) {
+    std::string& schedule = config_.pipeline.schedule;
+    if (!schedule.ends_with(grid_suffix)) return;
+    for (const Setting& setting : settings_) {
+      if (setting.name() == "pipeline.schedule" && setting.is_override) return;
+    }
+    const auto beside = std::filesystem::path(source_name).parent_path() / schedule;
+    if (std::filesystem::exists(beside)) schedule = beside.string();
   }
 
   void settle_chunks() {

@@ -57,7 +57,8 @@ struct DataConfig {
 
 struct PipelineConfig {
   std::int64_t stages = 1;
-  std::string schedule;            ///< A name, or the path of a grid file.
+  std::string schedule;            ///< A name, or the path of a grid file, from the working
+                                   ///< directory or, first, from the configuration's folder.
   std::int64_t chunks = 1;         ///< Pieces of the model that each stage holds.
   std::int64_t micro_batches = 1;  ///< Per batch, that is per update.
   std::int64_t micro_batch = 1;    ///< Sequences of one micro-batch.

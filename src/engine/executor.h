@@ -76,7 +76,6 @@ class Executor {
       setup_.clock->add(action->kind, end - begin);
       if (setup_.recorder) setup_.recorder->add(*action, begin, end, std::min(made_, end));
     }
-    if (setup_.recorder) setup_.recorder->flush();
   }
 
  private:

@@ -77,6 +77,7 @@ void ModelStage::await_reduction(const schedule::Action& action) {
   if (updates_together_) return;
   report_update(unreported_.at(0), total_);
   unreported_.pop_front();
+  report_evaluations();
 }
 
 double ModelStage::clip_factor(const comm::BatchTotal& total) const {
@@ -122,11 +123,20 @@ void ModelStage::add_validation_loss(const schedule::Action& action, double mean
   validation_.loss_sum += mean_loss * static_cast<double>(tokens);
   validation_.tokens += tokens;
   if (action.micro_batch + 1 < validation_micro_batches_ || !report_) return;
-  report_(EvaluationEvent{.version = action.version,
-                          .loss = validation_.loss_sum / static_cast<double>(validation_.tokens),
-                          .tokens = validation_.tokens,
-                          .begin = updated_,
-                          .at = steady_clock::now()});
+  held_back_.push_back({.version = action.version,
+                        .loss = validation_.loss_sum / static_cast<double>(validation_.tokens),
+                        .tokens = validation_.tokens,
+                        .begin = updated_,
+                        .at = steady_clock::now()});
+  report_evaluations();
+}
+
+void ModelStage::report_evaluations() {
+  while (!held_back_.empty() &&
+         (unreported_.empty() || held_back_.front().version <= unreported_.front().batch)) {
+    report_(held_back_.front());
+    held_back_.pop_front();
+  }
 }
 
 }  // namespace penstock::engine

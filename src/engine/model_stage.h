@@ -65,6 +65,7 @@ class ModelStage final : public Stage<at::Tensor> {
   bool computes_loss() const;
   double clip_factor(const comm::BatchTotal& total) const;
   void report_update(const Update& update, const comm::BatchTotal& total) const;
+  void report_evaluations();
   void add_validation_loss(const schedule::Action& action, double mean_loss, std::int64_t tokens);
 
   const config::Config& config_;
@@ -74,9 +75,10 @@ class ModelStage final : public Stage<at::Tensor> {
   std::unique_ptr<MicroBatchSource> source_;
   comm::Reduction& reduction_;
   EventSink report_;
-  comm::BatchTotal total_;         // of the batch to be updated from
-  std::deque<Update> unreported_;  // made before the batch's sums were known
-  Time updated_;                   // when the newest weights were written
+  comm::BatchTotal total_;                 // of the batch to be updated from
+  std::deque<Update> unreported_;          // made before the batch's sums were known
+  std::deque<EvaluationEvent> held_back_;  // of weights whose update is not reported yet
+  Time updated_;                           // when the newest weights were written
   Validation validation_;
 };
 

@@ -13,15 +13,12 @@
 #include "schedule/validate.h"
 
 namespace penstock::engine {
-namespace {
 
-schedule::Schedule valid_schedule(const config::Config& config) {
+schedule::Schedule proved_schedule(const config::Config& config) {
   auto schedule = schedule::load(config.pipeline.schedule);
   schedule::require_valid(schedule, shape_of(config));
   return schedule;
 }
-
-}  // namespace
 
 int threads_per_stage(const config::Config& config) {
   if (config.train.threads > 0) return static_cast<int>(config.train.threads);
@@ -46,7 +43,7 @@ std::vector<model::Piece> pieces(const config::Config& config, const schedule::S
 
 Pipeline::Pipeline(Setup setup)
     : config_(*setup.config),
-      schedule_(valid_schedule(config_)),
+      schedule_(std::move(setup.schedule)),
       shape_(shape_of(config_)),
       validation_micro_batches_(setup.validation_micro_batches),
       report_(std::move(setup.report)),

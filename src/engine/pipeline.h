@@ -32,12 +32,12 @@ struct NamedTensor {
 
 /// Cuts the model into the pieces of the partition, places them on stages as the configured
 /// schedule says, and runs that schedule, each stage on its own pinned thread. The configuration
-/// must outlive it. Errors: UserError where the schedule breaks a rule, before anything is
-/// allocated.
+/// must outlive it.
 class Pipeline {
  public:
   struct Setup {
     const config::Config* config = nullptr;
+    schedule::Schedule schedule;  // of proved_schedule()
     SourceFactory make_source;
     std::int64_t validation_micro_batches = 0;  // per evaluation; 0: no evaluation
     EventSink report;
@@ -76,6 +76,10 @@ class Pipeline {
 
 /// Intra-op threads of each stage: as configured, or the usable cores shared among the stages.
 int threads_per_stage(const config::Config& config);
+
+/// The configured schedule, proved in the configured shape. Allocates nothing of the model.
+/// Errors: UserError naming the rule that it breaks.
+schedule::Schedule proved_schedule(const config::Config& config);
 
 schedule::PipelineShape shape_of(const config::Config& config);
 

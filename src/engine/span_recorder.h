@@ -11,7 +11,7 @@
 
 namespace penstock::engine {
 
-/// Used by the stage's own thread. The sink gets a block whenever one is full, and what is left
+/// Used by one thread at a time. The sink gets a block whenever one is full, and what is left
 /// at flush().
 class SpanRecorder {
  public:

@@ -122,6 +122,9 @@ void run_stage_threads(StageThreads<Payload> run) {
       fail(std::current_exception());  // the system has no thread left: end those that run
     }
   }
+  if (run.recorders) {
+    for (auto& recorder : *run.recorders) recorder.flush();  // of a failed run above all
+  }
   if (failure) std::rethrow_exception(failure);
 }
 

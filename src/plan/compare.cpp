@@ -20,6 +20,12 @@ class Comparer {
   explicit Comparer(const CompareRequest& request) : request_(request) {}
 
   double step_seconds(const schedule::Schedule& schedule, int micro_batches, double latency_us) {
+    if (rejection(*request_.workload, schedule, request_.stages, micro_batches,
+                  schedule.default_chunks)) {
+      return not_possible;
+    }
+    Workload workload = *request_.workload;
+    workload.sequences = micro_batches * request_.micro_batch;
     Cluster cluster = *request_.cluster;
     cluster.node.latency_us = latency_us;
     cluster.network.latency_us = latency_us;
@@ -29,51 +35,69 @@ class Comparer {
                         .micro_batch = request_.micro_batch,
                         .recompute = Recompute::none,
                         .pieces = {}};
-    const auto units = static_cast<int>(request_.workload->units.size());
-    if (candidate.shape.pieces() > units) return not_possible;
-    if (!schedule.complaint(candidate.shape).empty()) return not_possible;
-    Workload workload = *request_.workload;
-    workload.sequences = micro_batches * request_.micro_batch;
     std::vector<double> speeds;
     for (int p = 0; p < candidate.shape.pieces(); ++p) {
       const auto place = schedule::place_of(schedule.placement, candidate.shape, p);
       speeds.push_back(stage_speed(cluster, candidate, place.stage));
     }
     candidate.pieces = weighted_partition(unit_costs(workload), speeds);
-    return predict(workload, cluster, std::move(candidate)).step_seconds;
+    return predict_step(workload, cluster, candidate);
   }
 
  private:
   const CompareRequest& request_;
 };
 
-void check(const CompareRequest& request) {
+void check_size(const CompareRequest& request, const schedule::Schedule& schedule,
+                int micro_batches) {
+  const auto no = rejection(*request.workload, schedule, request.stages, micro_batches,
+                            schedule.default_chunks);
+  if (no && no->obstacle == Obstacle::size) {
+    throw user_error("plan", "{}; set --micro-batches {} or fewer", no->example,
+                     most_simulated / (std::int64_t{request.stages} * schedule.default_chunks));
+  }
+  if (request.micro_batch <= most_batch_sequences / micro_batches) return;
+  throw user_error("plan",
+                   "{} micro-batches of {} sequences are a batch of more than {} sequences; set "
+                   "--micro-batch {} or less",
+                   micro_batches, request.micro_batch, most_batch_sequences,
+                   most_batch_sequences / micro_batches);
+}
+
+void check_stages(const CompareRequest& request) {
   Space space;
   space.stages = request.stages;
-  (void)enumerate(*request.workload, *request.cluster, space);
+  check_space(*request.workload, *request.cluster, space);
+}
+
+/// Before anything is simulated.
+void check_sizes(const CompareRequest& request, const std::vector<int>& micro_batches) {
+  const auto& reference = schedule::find(request.schedule);
+  for (const int m : micro_batches) {
+    schedule::check_shape(reference, {request.stages, m, reference.default_chunks});
+    check_size(request, reference, m);
+    for (const auto& name : request.others) check_size(request, schedule::find(name), m);
+  }
 }
 
 std::vector<int> usual_micro_batches(int stages) {
   return {stages, 2 * stages, 4 * stages, 8 * stages};
 }
 
-std::string cells(const std::vector<double>& row, const char* unit) {
+std::string cells(const std::vector<double>& row) {
   std::string text;
   for (const double value : row) {
-    text += std::isnan(value) ? fmt::format(" {:>10}", "-")
-                              : fmt::format(" {:>10}", fmt::format("{:.3g}{}", value, unit));
+    text += fmt::format(" {:>10}", std::isnan(value) ? "-" : fmt::format("{:.3g}", value));
   }
   return text;
 }
 
-std::string grid(const Comparison& c, const std::vector<std::vector<double>>& rows,
-                 const char* unit) {
+std::string grid(const Comparison& c, const std::vector<std::vector<double>>& rows) {
   std::string text = fmt::format("  {:>12}", "latency");
   for (const int m : c.micro_batches) text += fmt::format(" {:>10}", fmt::format("m = {}", m));
   text += "\n";
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    text += fmt::format("  {:>12}{}\n", fmt::format("{:g} us", c.latencies_us[i]),
-                        cells(rows[i], unit));
+    text += fmt::format("  {:>12}{}\n", fmt::format("{:g} us", c.latencies_us[i]), cells(rows[i]));
   }
   return text;
 }
@@ -81,7 +105,7 @@ std::string grid(const Comparison& c, const std::vector<std::vector<double>>& ro
 }  // namespace
 
 Comparison compare(const CompareRequest& request) {
-  check(request);
+  check_stages(request);
   Comparison result{.stages = request.stages,
                     .schedule = request.schedule,
                     .latencies_us = request.latencies_us,
@@ -90,10 +114,7 @@ Comparison compare(const CompareRequest& request) {
                                          : request.micro_batches,
                     .tables = {},
                     .step_seconds = {}};
-  const auto& reference = schedule::find(request.schedule);
-  for (const int m : result.micro_batches) {
-    schedule::check_shape(reference, {request.stages, m, reference.default_chunks});
-  }
+  check_sizes(request, result.micro_batches);
   Comparer comparer(request);
   const auto all = [&](const schedule::Schedule& schedule) {
     std::vector<std::vector<double>> rows;
@@ -105,7 +126,7 @@ Comparison compare(const CompareRequest& request) {
     }
     return rows;
   };
-  result.step_seconds = all(reference);
+  result.step_seconds = all(schedule::find(request.schedule));
   for (const auto& name : request.others) {
     Comparison::Table table{name, all(schedule::find(name))};
     for (std::size_t i = 0; i < table.ratio.size(); ++i) {
@@ -121,11 +142,11 @@ Comparison compare(const CompareRequest& request) {
 std::string text(const Comparison& c) {
   std::string text =
       fmt::format("Seconds per step of {} with {} stages (predicted)\n", c.schedule, c.stages);
-  text += grid(c, c.step_seconds, "");
+  text += grid(c, c.step_seconds);
   for (const auto& table : c.tables) {
     text += fmt::format("\nStep time of {} / step time of {} (above 1: {} is faster)\n",
                         table.other, c.schedule, c.schedule);
-    text += grid(c, table.ratio, "");
+    text += grid(c, table.ratio);
   }
   return text;
 }

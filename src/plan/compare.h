@@ -36,7 +36,7 @@ struct Comparison {
 };
 
 /// One replica, no recomputation, memory not considered. Errors: UserError: more stages than units
-/// or ranks, unknown schedule, m < d.
+/// or ranks, unknown schedule, m < d, more micro-batches or sequences than a plan takes.
 Comparison compare(const CompareRequest& request);
 
 std::string text(const Comparison& comparison);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "base/error.h"
@@ -18,12 +19,19 @@ using schedule::Schedule;
 constexpr std::int64_t most_sequences = 64;
 constexpr int most_chunks = 4;
 
-std::int64_t nearest_divisor_of(std::int64_t number, std::int64_t wanted) {
-  for (std::int64_t step = 0; step <= number; ++step) {
-    if (wanted > step && number % (wanted - step) == 0) return wanted - step;
-    if (wanted + step <= number && number % (wanted + step) == 0) return wanted + step;
+/// Of `number`, at most `limit`; of two that are as near, the smaller one.
+std::int64_t nearest_divisor_of(std::int64_t number, std::int64_t wanted, std::int64_t limit) {
+  std::int64_t nearest = 1;
+  const auto consider = [&](std::int64_t divisor) {
+    const std::int64_t gain = std::abs(nearest - wanted) - std::abs(divisor - wanted);
+    if (divisor <= limit && (gain > 0 || (gain == 0 && divisor < nearest))) nearest = divisor;
+  };
+  for (std::int64_t r = 1; r <= number / r; ++r) {
+    if (number % r != 0) continue;
+    consider(r);
+    consider(number / r);
   }
-  return 1;
+  return nearest;
 }
 
 std::int64_t largest_divisor_up_to(std::int64_t number, std::int64_t limit) {
@@ -31,6 +39,118 @@ std::int64_t largest_divisor_up_to(std::int64_t number, std::int64_t limit) {
     if (number % r == 0) return r;
   }
   return 1;
+}
+
+std::int64_t rounded_up(std::int64_t number, std::int64_t step) {
+  return (number + step - 1) / step * step;
+}
+
+/// ", or --batch-tokens N" for a batch of the next multiple of `step` that a plan takes.
+std::string or_larger_batch(const Workload& workload, std::int64_t sequences, std::int64_t step) {
+  if (step > most_batch_sequences - sequences) return "";
+  return fmt::format(", or --batch-tokens {}", rounded_up(sequences, step) * workload.model.seq);
+}
+
+class SpaceCheck {
+ public:
+  SpaceCheck(const Workload& workload, const Cluster& cluster, const Space& space)
+      : workload_(workload),
+        cluster_(cluster),
+        space_(space),
+        stages_(space.stages.value_or(1)),
+        replicas_(space.replicas.value_or(1)) {}
+
+  void run() const {
+    if (space_.stages) check_units();
+    if (space_.trainable) check_trainable();
+    check_ranks();
+    if (space_.replicas) check_batch();
+  }
+
+ private:
+  void check_units() const {
+    const std::size_t units = workload_.units.size();
+    if (static_cast<std::size_t>(stages_) <= units) return;
+    throw user_error("plan",
+                     "{} stages, but {} layers have only {} units to distribute (embedding, "
+                     "attention and MLP of each layer, head); set --stages {} or fewer",
+                     stages_, workload_.model.layers, units, units);
+  }
+
+  void check_trainable() const {
+    if (replicas_ > 1) {
+      throw user_error("plan",
+                       "--train-here plans for one replica, but --replicas is {}; set --replicas "
+                       "1, or leave out --train-here",
+                       replicas_);
+    }
+    if (space_.recompute == std::vector{Recompute::block}) {
+      throw user_error("plan",
+                       "--train-here plans without recomputation, but --recompute is block; set "
+                       "--recompute none, or leave out --train-here");
+    }
+    if (workload_.experts == Experts{}) return;
+    throw user_error("plan",
+                     "train has no experts, but experts.count = {}; leave out --train-here, or "
+                     "plan a dense model",
+                     workload_.experts.count);
+  }
+
+  void check_ranks() const {
+    const std::int64_t count = cluster_.count();
+    const std::int64_t wanted = stages_ * replicas_;
+    if (wanted <= count) return;
+    const std::string what = space_.stages
+                                 ? fmt::format("{} stages x {} replicas", stages_, replicas_)
+                                 : fmt::format("{} replicas", replicas_);
+    throw user_error("plan", "{} need {} ranks, but the cluster has {}; set {}", what, wanted,
+                     count, smaller(count));
+  }
+
+  std::string smaller(std::int64_t count) const {
+    const std::string replicas =
+        stages_ <= count ? fmt::format("--replicas {}",
+                                       largest_divisor_up_to(workload_.sequences, count / stages_))
+                         : "";
+    const std::string stages =
+        replicas_ <= count ? fmt::format("--stages {} or fewer", count / replicas_) : "";
+    if (!space_.replicas) return stages;
+    if (!space_.stages) return replicas;
+    if (replicas.empty() && stages.empty()) {
+      return fmt::format("--stages {} or fewer and --replicas 1", count);
+    }
+    return replicas + (replicas.empty() || stages.empty() ? "" : ", or ") + stages;
+  }
+
+  void check_batch() const {
+    if (workload_.sequences % replicas_ == 0) return;
+    throw user_error(
+        "plan",
+        "{} replicas do not divide the batch of {} sequences of {} tokens; set --replicas {}{}",
+        replicas_, workload_.sequences, workload_.model.seq,
+        nearest_divisor_of(workload_.sequences, replicas_, cluster_.count() / stages_),
+        or_larger_batch(workload_, workload_.sequences, replicas_));
+  }
+
+  const Workload& workload_;
+  const Cluster& cluster_;
+  const Space& space_;
+  const std::int64_t stages_;
+  const std::int64_t replicas_;
+};
+
+int replicas_at(int stages, const Workload& workload, const Cluster& cluster, const Space& space) {
+  if (space.replicas) return *space.replicas;
+  const std::int64_t limit = space.trainable ? 1 : cluster.count() / stages;
+  return static_cast<int>(largest_divisor_up_to(workload.sequences, limit));
+}
+
+/// How far a shape is from the only one that a schedule is written for.
+double distance(const Schedule& schedule, std::int64_t stages, std::int64_t micro_batches) {
+  if (!schedule.only_shape) return 0;
+  constexpr double per_stage = 1e9;  // more than micro-batches can differ by
+  return per_stage * static_cast<double>(std::abs(stages - schedule.only_shape->stages)) +
+         static_cast<double>(std::abs(micro_batches - schedule.only_shape->micro_batches));
 }
 
 class Enumeration {
@@ -42,20 +162,14 @@ class Enumeration {
         units_(static_cast<int>(workload.units.size())),
         costs_(unit_costs(workload)) {
     for (const auto& schedule : schedule::registry()) {
-      const bool wanted = space.schedules.empty() ||
-                          std::ranges::find(space.schedules, &schedule,
-                                            [](auto* s) { return s; }) != space.schedules.end();
-      if (wanted) schedules_.push_back(&schedule);
+      if (space.schedules.empty()) schedules_.push_back(&schedule);
     }
-    for (const auto* schedule : space.schedules) {
-      if (std::ranges::find(schedules_, schedule) == schedules_.end()) {
-        schedules_.push_back(schedule);
-      }
-    }
+    for (const auto* schedule : space.schedules) schedules_.push_back(schedule);
+    std::ranges::stable_sort(schedules_, {}, &Schedule::default_chunks);
   }
 
   Enumerated run() {
-    check_space();
+    check_space(workload_, cluster_, space_);
     if (space_.stages) {
       with_stages(*space_.stages);
     } else {
@@ -65,72 +179,19 @@ class Enumeration {
   }
 
  private:
-  void check_space() const {
-    if (!space_.stages) return;
-    if (*space_.stages > units_) {
-      throw user_error("plan",
-                       "{} stages, but {} layers have only {} units to distribute (embedding, "
-                       "attention and MLP of each layer, head); set --stages {} or fewer",
-                       *space_.stages, workload_.model.layers, units_, units_);
-    }
-    const int wanted = *space_.stages * space_.replicas.value_or(1);
-    if (wanted > cluster_.count()) {
-      throw user_error("plan",
-                       "{} stages x {} replicas need {} ranks, but the cluster has {}; set "
-                       "--stages {} or fewer",
-                       *space_.stages, space_.replicas.value_or(1), wanted, cluster_.count(),
-                       std::max(1, cluster_.count() / space_.replicas.value_or(1)));
-    }
-  }
-
   void with_stages(int d) {
-    const std::int64_t room = cluster_.count() / d;
-    if (space_.replicas) {
-      if (*space_.replicas > room) return;
-      if (workload_.sequences % *space_.replicas != 0) refuse_replicas();
-      with_replicas(d, *space_.replicas);
-      return;
-    }
-    const std::int64_t limit = space_.trainable ? 1 : room;
-    with_replicas(d, static_cast<int>(largest_divisor_up_to(workload_.sequences, limit)));
-  }
-
-  [[noreturn]] void refuse_replicas() const {
-    throw user_error("plan",
-                     "{} replicas do not divide the batch of {} sequences of {} tokens; set "
-                     "--replicas {}, or --batch-tokens {}",
-                     *space_.replicas, workload_.sequences, workload_.model.seq,
-                     nearest_divisor_of(workload_.sequences, *space_.replicas),
-                     rounded_up(workload_.sequences, *space_.replicas) * workload_.model.seq);
-  }
-
-  static std::int64_t rounded_up(std::int64_t number, std::int64_t step) {
-    return (number + step - 1) / step * step;
-  }
-
-  void with_replicas(int d, int replicas) {
+    if (space_.replicas && *space_.replicas > cluster_.count() / d) return;
+    const int replicas = replicas_at(d, workload_, cluster_, space_);
     const std::int64_t share = workload_.sequences / replicas;
-    if (space_.micro_batch) {
-      if (share % *space_.micro_batch != 0) {
-        // Where the replicas are searched over, another number of them may do.
-        if (space_.stages || cluster_.count() == 1) refuse_micro_batch(share, replicas);
-        return;
+    if (!space_.micro_batch) {
+      for (std::int64_t b = 1; b <= std::min(share, most_sequences); ++b) {
+        if (share % b == 0) with_micro_batch(d, replicas, b);
       }
+    } else if (share % *space_.micro_batch == 0) {
       with_micro_batch(d, replicas, *space_.micro_batch);
-      return;
+    } else if (space_.stages) {
+      refuse_micro_batch(d, workload_, cluster_, space_);
     }
-    for (std::int64_t b = 1; b <= std::min(share, most_sequences); ++b) {
-      if (share % b == 0) with_micro_batch(d, replicas, b);
-    }
-  }
-
-  [[noreturn]] void refuse_micro_batch(std::int64_t share, int replicas) const {
-    throw user_error("plan",
-                     "micro-batches of {} sequences do not divide the {} sequences of each of {} "
-                     "replicas; set --micro-batch {}, or --batch-tokens {}",
-                     *space_.micro_batch, share, replicas,
-                     nearest_divisor_of(share, *space_.micro_batch),
-                     rounded_up(share, *space_.micro_batch) * replicas * workload_.model.seq);
   }
 
   void with_micro_batch(int d, int replicas, std::int64_t micro_batch) {
@@ -138,6 +199,11 @@ class Enumeration {
     std::vector<std::string> seen;
     for (const Schedule* schedule : schedules_) {
       for (const int chunks : chunks_of(*schedule)) {
+        if (auto no = rejection(workload_, *schedule, d, m, chunks)) {
+          if (no->obstacle == Obstacle::size) no->example += smaller_batch(d, replicas, chunks);
+          reject(result_.rejected, std::move(*no));
+          continue;
+        }
         Candidate candidate{.schedule = schedule,
                             .shape = {d, static_cast<int>(m), chunks},
                             .replicas = replicas,
@@ -150,13 +216,19 @@ class Enumeration {
     }
   }
 
-  /// With one stage, schedules of the same delay are the same.
+  /// Remedy for too many micro-batches: few enough with micro-batches of one sequence.
+  std::string smaller_batch(int d, int replicas, int chunks) const {
+    const std::int64_t pieces = std::int64_t{d} * chunks;
+    const std::int64_t sequences =
+        most_simulated / pieces * replicas * space_.micro_batch.value_or(1);
+    return fmt::format("; set --batch-tokens {} or less", sequences * workload_.model.seq);
+  }
+
+  /// With one stage, schedules of the same delay are the same. Those with one chunk come first, so
+  /// more chunks are only kept where nothing else is wanted.
   static bool repeats(const Candidate& candidate, std::vector<std::string>& seen) {
-    if (!candidate.schedule->complaint(candidate.shape).empty()) return false;
     const auto limits = candidate.schedule->limits(0, candidate.shape);
-    const auto key =
-        fmt::format("{} {} {}", limits.most_delay, limits.versions, candidate.shape.chunks > 1);
-    if (candidate.shape.chunks > 1) return true;
+    const auto key = fmt::format("{} {}", limits.most_delay, limits.versions);
     if (std::ranges::find(seen, key) != seen.end()) return true;
     seen.push_back(key);
     return false;
@@ -174,11 +246,6 @@ class Enumeration {
   }
 
   void add(Candidate candidate) {
-    const std::string complaint = complaint_about(candidate);
-    if (!complaint.empty()) {
-      reject(result_.rejected, {candidate.schedule, Obstacle::shape, 1, complaint, 0});
-      return;
-    }
     if (!candidate.schedule->updates_together && workload_.model.tied) {
       const auto reason = fmt::format(
           "schedule '{}' updates every stage alone, so the copies of a tied embedding would part; "
@@ -193,15 +260,6 @@ class Enumeration {
       const bool wanted = !space_.trainable || not_trainable(workload_, candidate).empty();
       if (wanted) result_.candidates.push_back(candidate);
     }
-  }
-
-  std::string complaint_about(const Candidate& candidate) const {
-    const auto [d, m, v] = candidate.shape;
-    if (candidate.shape.pieces() > units_) {
-      return fmt::format("{} stages of {} chunks are {} pieces, but the model has {} units", d, v,
-                         candidate.shape.pieces(), units_);
-    }
-    return candidate.schedule->complaint(candidate.shape);
   }
 
   std::vector<model::UnitRange> pieces_of(const Candidate& candidate) {
@@ -227,6 +285,52 @@ class Enumeration {
 
 }  // namespace
 
+void check_space(const Workload& workload, const Cluster& cluster, const Space& space) {
+  SpaceCheck(workload, cluster, space).run();
+}
+
+void refuse_micro_batch(int stages, const Workload& workload, const Cluster& cluster,
+                        const Space& space) {
+  const std::int64_t replicas = replicas_at(stages, workload, cluster, space);
+  const std::int64_t share = workload.sequences / replicas;
+  const std::int64_t wanted = space.micro_batch.value();
+  std::string larger;
+  if (wanted <= most_batch_sequences / replicas) {
+    larger = or_larger_batch(workload, workload.sequences, wanted * replicas);
+    // Another batch may have more replicas, and with them other shares.
+    if (!larger.empty() && !space.replicas) larger += fmt::format(" --replicas {}", replicas);
+  }
+  throw user_error("plan",
+                   "micro-batches of {} sequences do not divide the {} sequences of each of {} "
+                   "replicas; set --micro-batch {}{}",
+                   wanted, share, replicas, nearest_divisor_of(share, wanted, share), larger);
+}
+
+std::optional<Rejected> rejection(const Workload& workload, const Schedule& schedule,
+                                  std::int64_t stages, std::int64_t micro_batches,
+                                  std::int64_t chunks) {
+  const auto units = static_cast<std::int64_t>(workload.units.size());
+  const std::int64_t pieces = stages * chunks;
+  if (pieces > units) {
+    return Rejected{&schedule, Obstacle::shape, 1,
+                    fmt::format("{} stages of {} chunks are {} pieces, but the model has {} units; "
+                                "set --stages and --chunks with a product of {} or less",
+                                stages, chunks, pieces, units, units),
+                    distance(schedule, stages, micro_batches)};
+  }
+  if (micro_batches > most_simulated / pieces) {
+    return Rejected{&schedule, Obstacle::size, 1,
+                    fmt::format("{} micro-batches for {} pieces of the model, but their product "
+                                "can be at most {} for a plan",
+                                micro_batches, pieces, most_simulated),
+                    static_cast<double>(micro_batches) * static_cast<double>(pieces)};
+  }
+  auto complaint = schedule::complaint_about(schedule, stages, micro_batches, chunks);
+  if (complaint.empty()) return std::nullopt;
+  return Rejected{&schedule, Obstacle::shape, 1, std::move(complaint),
+                  distance(schedule, stages, micro_batches)};
+}
+
 Enumerated enumerate(const Workload& workload, const Cluster& cluster, const Space& space) {
   return Enumeration(workload, cluster, space).run();
 }
@@ -235,8 +339,8 @@ void reject(std::vector<Rejected>& all, Rejected one) {
   for (auto& group : all) {
     if (group.schedule != one.schedule || group.obstacle != one.obstacle) continue;
     group.count += one.count;
-    if (one.bytes < group.bytes) {
-      group.bytes = one.bytes;
+    if (one.excess < group.excess) {
+      group.excess = one.excess;
       group.example = std::move(one.example);
     }
     return;

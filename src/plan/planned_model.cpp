@@ -23,22 +23,38 @@ bool sets(const std::vector<std::string>& overrides, std::string_view name) {
   });
 }
 
+/// How many parameters the model has, whatever else is set.
+std::int64_t parameters_of(std::vector<std::string> shape,
+                           const std::vector<std::string>& overrides, std::string_view source_name,
+                           const config::Catalogue& catalogue) {
+  for (const auto& text : overrides) {
+    if (config::read_override(text).section == "model") shape.push_back(text);
+  }
+  shape.push_back(fmt::format("data.train={}", placeholder_data));
+  shape.emplace_back("train.steps=1");
+  return model::parameter_count(config::parse("", source_name, shape, catalogue).model);
+}
+
 /// A configuration around a shape: placeholders for what the user did not set.
 PlannedModel around(std::vector<std::string> shape, const std::vector<std::string>& overrides,
                     std::string_view source_name, const config::Catalogue& catalogue) {
-  const bool has_data = sets(overrides, "data.train");
-  const bool has_length = sets(overrides, "train.steps") || sets(overrides, "train.tokens");
-  if (!has_data) shape.push_back(fmt::format("data.train={}", placeholder_data));
-  if (!has_length) shape.emplace_back("train.steps=1");
-  shape.insert(shape.end(), overrides.begin(), overrides.end());
   PlannedModel result;
+  result.has_data = sets(overrides, "data.train");
+  result.has_length = sets(overrides, "train.steps") || sets(overrides, "train.tokens");
+  if (!result.has_length) {
+    const auto parameters = parameters_of(shape, overrides, source_name, catalogue);
+    shape.push_back(fmt::format("train.tokens={}", placeholder_tokens_per_parameter * parameters));
+  }
+  if (!result.has_data) shape.push_back(fmt::format("data.train={}", placeholder_data));
+  shape.insert(shape.end(), overrides.begin(), overrides.end());
   result.config = config::parse("", source_name, shape, catalogue);
-  result.has_run = has_data && has_length;
-  if (has_length) return result;
-  result.config.train.steps.reset();
-  result.config.train.tokens =
-      placeholder_tokens_per_parameter * model::parameter_count(result.config.model);
   return result;
+}
+
+/// Tokens of a run without a given length: at least its warm-up, and one update.
+std::int64_t placeholder_tokens(const config::Config& config) {
+  const std::int64_t updates = std::max(config.train.warmup, std::int64_t{1});
+  return std::max(config.train.tokens.value(), updates * config.tokens_per_update());
 }
 
 config::OptionTable<Experts> expert_options() {
@@ -83,6 +99,12 @@ config::Config configured(const PlannedModel& base, const Workload& workload, co
                      workload.experts.count);
   }
   const Candidate& c = plan.candidate;
+  if (c.schedule->only_shape && c.replicas > 1) {
+    throw user_error("plan",
+                     "train has no replicas, and the grid '{}' is for {} micro-batches, not for "
+                     "those of {} replicas; set --replicas 1, or leave out --out",
+                     c.schedule->name, c.shape.micro_batches, c.replicas);
+  }
   config::Config config = base.config;
   config.pipeline.stages = c.shape.stages;
   config.pipeline.schedule = c.schedule->name;
@@ -92,6 +114,7 @@ config::Config configured(const PlannedModel& base, const Workload& workload, co
   config.pipeline.partition.clear();
   for (const auto& range : c.pieces) config.pipeline.partition.push_back(range.last - range.first);
   if (!c.schedule->updates_together) config.train.clip = 0;
+  if (!base.has_length) config.train.tokens = placeholder_tokens(config);
   return config;
 }
 
@@ -122,9 +145,11 @@ std::string configuration_text(const PlannedModel& base, const Workload& workloa
         "instead of {:g}.\n",
         config.pipeline.schedule, base.config.train.clip);
   }
-  if (!base.has_run) {
+  if (!base.has_data) text += "# A placeholder, set it: data.train.\n";
+  if (!base.has_length) {
     text += fmt::format(
-        "# Placeholders, set them: data.train; length of {} tokens per parameter, unless given.\n",
+        "# A placeholder, set it: train.tokens, {} per parameter or as many as the warm-up "
+        "takes.\n",
         placeholder_tokens_per_parameter);
   }
   return text + "\n" + config::to_toml(config);

@@ -14,7 +14,9 @@ namespace penstock::plan {
 struct PlannedModel {
   config::Config config;
   Experts experts;
-  bool has_run = true;  // data and length are the user's, not placeholders
+  // Whether these are the user's, not placeholders.
+  bool has_data = true;
+  bool has_length = true;
 };
 
 /// Where no run is given, a plan is written with this data and this many tokens per parameter.
@@ -32,7 +34,8 @@ PlannedModel parse_shape(std::string_view toml, std::string_view source_name,
                          const config::Catalogue& catalogue);
 
 /// `base` with the plan's pipeline. All replicas become micro-batches of one pipeline, so that the
-/// batch stays the same. Errors: UserError for experts, which `train` does not have.
+/// batch stays the same. Errors: UserError for experts, which `train` does not have, and for
+/// replicas of a grid, which has room for the micro-batches of one.
 config::Config configured(const PlannedModel& base, const Workload& workload, const Plan& plan);
 
 /// The configuration as TOML, headed by comments: what was predicted for what, and what of the plan

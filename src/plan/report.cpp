@@ -93,6 +93,8 @@ const char* name(Obstacle obstacle) {
       return "memory";
     case Obstacle::shape:
       return "shape";
+    case Obstacle::size:
+      return "size";
     case Obstacle::lone_updates:
       return "lone updates";
   }

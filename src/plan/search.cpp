@@ -171,6 +171,9 @@ class Search {
 
   Outcome run() {
     auto enumerated = enumerate(workload_, cluster_, request_.space);
+    if (enumerated.candidates.empty() && enumerated.rejected.empty()) {
+      refuse_micro_batch(1, workload_, cluster_, request_.space);
+    }
     outcome_.rejected = std::move(enumerated.rejected);
     outcome_.candidates = enumerated.candidates.size();
     for (auto& candidate : enumerated.candidates) admit(std::move(candidate));
@@ -286,10 +289,7 @@ class Search {
   }
 
   [[noreturn]] void refuse_shapes() const {
-    const auto& rejected = outcome_.rejected;
-    throw user_error("plan", "no layout is possible: {}",
-                     rejected.empty() ? "the settings leave none; give fewer of them"
-                                      : rejected.front().example);
+    throw user_error("plan", "no layout is possible: {}", outcome_.rejected.at(0).example);
   }
 
   const Request& request_;
@@ -313,6 +313,10 @@ std::string not_trainable(const Workload& workload, const Candidate& candidate) 
 }
 
 Outcome search(const Request& request) { return Search(request).run(); }
+
+double predict_step(const Workload& workload, const Cluster& cluster, const Candidate& candidate) {
+  return run(candidate, costs_of(workload, cluster, candidate)).step_time;
+}
 
 Plan predict(const Workload& workload, const Cluster& cluster, Candidate candidate) {
   const auto costs = costs_of(workload, cluster, candidate);

@@ -60,7 +60,7 @@ struct Plan {
   double peak_bytes() const { return memory[static_cast<std::size_t>(fullest)].total(); }
 };
 
-enum class Obstacle { memory, shape, lone_updates };
+enum class Obstacle { memory, shape, size, lone_updates };
 
 /// Candidates of one schedule that cannot be.
 struct Rejected {
@@ -68,7 +68,8 @@ struct Rejected {
   Obstacle obstacle{};
   std::int64_t count = 0;
   std::string example;  // rule and values of the one that is nearest to possible
-  double bytes = 0;     // Obstacle::memory: what it needs on its fullest rank
+  /// How far from possible it is; memory: the bytes that it needs on its fullest rank.
+  double excess = 0;
 };
 
 struct Outcome {
@@ -92,5 +93,8 @@ Outcome search(const Request& request);
 
 /// The prediction for one candidate, whatever its memory.
 Plan predict(const Workload& workload, const Cluster& cluster, Candidate candidate);
+
+/// Its step time alone: one simulation instead of two.
+double predict_step(const Workload& workload, const Cluster& cluster, const Candidate& candidate);
 
 }  // namespace penstock::plan

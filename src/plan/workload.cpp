@@ -119,8 +119,15 @@ double Workload::active_parameters() const {
 }
 
 std::int64_t sequences_of(std::int64_t tokens, std::int64_t seq) {
+  if (tokens / seq > most_batch_sequences) {
+    throw user_error(
+        "plan",
+        "a batch of {} tokens has {} sequences of {}, but a plan takes at most {}; set "
+        "--batch-tokens {} or less",
+        tokens, tokens / seq, seq, most_batch_sequences, most_batch_sequences * seq);
+  }
   if (tokens > 0 && tokens % seq == 0) return tokens / seq;
-  const std::int64_t below = tokens / seq * seq;
+  const std::int64_t below = std::max(tokens, std::int64_t{0}) / seq * seq;
   throw user_error(
       "plan", "a batch of {} tokens is no whole number of sequences of {}; set --batch-tokens {}{}",
       tokens, seq, below > 0 ? fmt::format("{} or ", below) : "", below + seq);

@@ -86,7 +86,11 @@ struct Workload {
 /// experts are not 1 <= active <= count.
 Workload make_workload(Workload workload);
 
-/// How many sequences a batch of `tokens` has. Errors: UserError, not a multiple of `seq`.
+/// So that numbers of sequences, replicas and micro-batches multiply without overflow.
+inline constexpr std::int64_t most_batch_sequences = std::int64_t{1} << 30;
+
+/// How many sequences a batch of `tokens` has. Errors: UserError, not a multiple of `seq`, or more
+/// than most_batch_sequences of them.
 std::int64_t sequences_of(std::int64_t tokens, std::int64_t seq);
 
 }  // namespace penstock::plan

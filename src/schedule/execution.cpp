@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "schedule/repetition.h"
+
 namespace penstock::schedule {
 namespace {
 
@@ -62,9 +64,11 @@ struct Edge {
   }
 };
 
+/// A reduction that not all stages have collected.
 struct Round {
   std::vector<bool> arrived;
-  int missing = 0;
+  int missing = 0;      // shares
+  int uncollected = 0;  // stages
   std::int64_t slot = 0;
   ClockPtr clock;
   std::vector<int> waiting;
@@ -81,7 +85,8 @@ struct Stage {
   std::int64_t index = -1;
   std::int64_t slot = 0;
   bool was_blocked = false;
-  std::uint64_t hash = 0;
+  std::uint64_t hash = 0;        // of the actions since the last contribute
+  std::int64_t contributed = 0;  // batches
 };
 
 constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
@@ -115,6 +120,7 @@ class Execution {
   void receive(int number, const Action& action);
   void send(int number, const Action& action);
   void on_contribute(int number, const Action& action);
+  void on_await_reduction(int number, const Action& action);
   void fail(int number, BrokenRule broken);
   void fail_by_deadlock();
   std::string waits_for(int number);
@@ -137,8 +143,9 @@ class Execution {
   const std::optional<SlotWindow> window_;
   std::vector<Stage> stages_;
   std::vector<Edge> edges_;
-  std::deque<Round> rounds_;
+  std::deque<Round> rounds_;  // of consecutive batches
   std::int64_t first_round_ = 0;
+  Repetition repetition_;
   std::vector<int> ready_;
   std::vector<bool> is_ready_;
   std::int64_t decided_ = -1;  // highest batch that the first stage has decided
@@ -152,7 +159,8 @@ Execution::Execution(const Schedule& schedule, PipelineShape shape, Run run,
       shape_(shape),
       run_(run),
       overlap_(schedule.reductions(shape)),
-      window_(window) {
+      window_(window),
+      repetition_(shape.stages) {
   const auto count = static_cast<std::size_t>(shape.stages);
   const auto start = std::make_shared<const Clock>(count, 0);
   stages_.reserve(count);
@@ -172,7 +180,6 @@ Execution::Execution(const Schedule& schedule, PipelineShape shape, Run run,
   }
   is_ready_.assign(count, false);
   for (int s = shape.stages - 1; s >= 0; --s) wake(s);
-  result_.blocks.resize(count);
   result_.cells.resize(count);
 }
 
@@ -188,6 +195,7 @@ ExecutionResult Execution::execute() {
   if (!failed() && !all_done) fail_by_deadlock();
   if (window_) draw_rest();
   for (const auto& each : stages_) result_.stages.push_back(each.rules.facts());
+  result_.period = repetition_.period();
   return std::move(result_);
 }
 
@@ -200,8 +208,13 @@ void Execution::wake(int number) {
 Round& Execution::round(std::int64_t batch) {
   while (batch - first_round_ >= static_cast<std::int64_t>(rounds_.size())) {
     const auto count = static_cast<std::size_t>(shape_.stages);
-    rounds_.push_back(
-        {std::vector<bool>(count), shape_.stages, 0, std::make_shared<const Clock>(count, 0), {}});
+    rounds_.push_back({std::vector<bool>(count),
+                       shape_.stages,
+                       shape_.stages,
+                       0,
+                       std::make_shared<const Clock>(count, 0),
+                       {}});
+    result_.reductions_kept = std::max(result_.reductions_kept, static_cast<int>(rounds_.size()));
   }
   return rounds_[static_cast<std::size_t>(batch - first_round_)];
 }
@@ -311,21 +324,17 @@ void Execution::run(int number) {
 void Execution::perform(int number) {
   Stage& me = stage(number);
   const Action& action = *me.current;
-  auto& blocks = result_.blocks[static_cast<std::size_t>(number)];
-  me.hash = with_action(me.hash, action, static_cast<std::int64_t>(blocks.size()));
+  me.hash = with_action(me.hash, action, me.contributed);
   if (is_receive(action.kind)) {
     receive(number, action);
   } else if (is_send(action.kind)) {
     send(number, action);
   } else if (action.kind == contribute) {
     on_contribute(number, action);
-    blocks.push_back(std::exchange(me.hash, 0));
+    repetition_.add(number, std::exchange(me.hash, 0));
+    ++me.contributed;
   } else if (action.kind == await_reduction) {
-    const Round& awaited = round(action.batch);
-    me.slot = std::max(me.slot, awaited.slot);
-    auto clock = std::make_shared<Clock>(*merged(me.clock, awaited.clock));
-    (*clock)[static_cast<std::size_t>(number)] = static_cast<std::int32_t>(action.batch + 1);
-    me.clock = std::move(clock);
+    on_await_reduction(number, action);
   } else {
     if (window_) draw(number, action, me.slot);
     ++me.slot;
@@ -381,6 +390,21 @@ void Execution::on_contribute(int number, const Action& action) {
   mine.clock = merged(mine.clock, me.clock);
   if (--mine.missing > 0) return;
   for (const int waiting : mine.waiting) wake(waiting);
+}
+
+void Execution::on_await_reduction(int number, const Action& action) {
+  Stage& me = stage(number);
+  Round& awaited = round(action.batch);
+  me.slot = std::max(me.slot, awaited.slot);
+  auto clock = std::make_shared<Clock>(*merged(me.clock, awaited.clock));
+  (*clock)[static_cast<std::size_t>(number)] = static_cast<std::int32_t>(action.batch + 1);
+  me.clock = std::move(clock);
+  --awaited.uncollected;
+  // Every stage collects them in order, so none is needed again.
+  while (!rounds_.empty() && rounds_.front().uncollected == 0) {
+    rounds_.pop_front();
+    ++first_round_;
+  }
 }
 
 void Execution::fail(int number, BrokenRule broken) {

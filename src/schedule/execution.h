@@ -35,9 +35,12 @@ struct ExecutionResult {
   std::optional<Failure> failure;
   std::vector<StageFacts> stages;
   int reductions = 0;
-  /// Of every stage, for every batch: a hash of the actions up to and with its contribute since
-  /// the one before, with batches and versions counted from that batch.
-  std::vector<std::vector<std::uint64_t>> blocks;
+  /// Most whose totals some stage had yet to collect, in the order of execution that was taken.
+  int reductions_kept = 0;
+  /// Batches after which all stages' actions repeat (repetition.h), a block being the actions up to
+  /// and with a contribute since the one before, with batches and versions counted from its batch;
+  /// 0 if they do not.
+  int period = 0;
   std::vector<std::vector<OrderCell>> cells;  // if asked for
 };
 

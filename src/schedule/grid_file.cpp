@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -450,6 +451,49 @@ std::string text_of(const Grid& grid) {
   return text;
 }
 
+// What can be read back.
+
+void check_most(std::int64_t value, std::int64_t most, std::string_view what) {
+  if (value <= most) return;
+  throw user_error("schedule", "a grid file has at most {} {}, but here are {}; set fewer", most,
+                   what, value);
+}
+
+void check_bytes(std::uintmax_t bytes) {
+  if (bytes <= most_bytes) return;
+  throw user_error("schedule",
+                   "a grid file has at most {} MiB, but this one would have {} or more; set fewer "
+                   "stages, micro-batches or chunks",
+                   most_bytes >> 20, (bytes >> 20) + 1);
+}
+
+/// Before the grid is made.
+void check_size(PipelineShape shape) {
+  check_most(shape.stages, most_stages, "stages");
+  check_most(shape.micro_batches, most_micro_batches, "micro-batches per batch");
+  check_most(shape.chunks, most_chunks, "chunks per stage");
+  std::uintmax_t forwards = 0;  // of one piece of the model; backwards are as many
+  for (int j = 0; j < shape.micro_batches; ++j) {
+    forwards += 1 + to_text({ActionKind::forward, j, 0}).size();
+  }
+  check_bytes(2 * forwards * static_cast<std::uintmax_t>(shape.pieces()));
+}
+
+/// Stages that start with several batches count on into them.
+void check_numbers(const Grid& grid) {
+  for (const GridRow& row : grid.rows) {
+    for (const auto* steps : {&row.once, &row.repeated}) {
+      for (const Step& step : *steps) {
+        if (std::abs(step.number) <= largest_step_number) continue;
+        throw user_error("schedule",
+                         "the numbers of a grid's steps go up to {}, but with {} micro-batches per "
+                         "batch one is {}; set fewer",
+                         largest_step_number, grid.shape.micro_batches, to_text(step));
+      }
+    }
+  }
+}
+
 std::string contents_of(const std::string& path) {
   std::error_code failed;
   if (std::filesystem::is_directory(path, failed)) {
@@ -459,7 +503,7 @@ std::string contents_of(const std::string& path) {
   if (!file) {
     throw user_error("schedule",
                      "the grid file '{}' cannot be read; check its name, or choose a schedule such "
-                     "as '2bw' (names have no '/' or '.')",
+                     "as '2bw'",
                      path);
   }
   std::string text;
@@ -480,24 +524,35 @@ Schedule parse_grid(std::string_view text, std::string_view source) {
 }
 
 std::string to_grid(const Schedule& schedule, PipelineShape shape) {
-  return text_of(find_grid(schedule, shape));
+  check_shape(schedule, shape);
+  check_size(shape);
+  const Grid grid = find_grid(schedule, shape);
+  check_numbers(grid);
+  std::string text = text_of(grid);
+  check_bytes(text.size());
+  return text;
 }
 
 Schedule load(std::string_view name_or_path) {
-  if (name_or_path.find_first_of("/.") != std::string_view::npos) {
-    const std::string path(name_or_path);
-    return parse_grid(contents_of(path), path);
-  }
+  const std::string path(name_or_path);
+  if (path.ends_with(grid_suffix)) return parse_grid(contents_of(path), path);
   std::vector<std::string> names;
   for (const Schedule& schedule : registry()) {
     if (schedule.name == name_or_path) return schedule;
     names.push_back(schedule.name);
   }
+  if (path.find_first_of("/.") != std::string::npos) {
+    throw user_error(
+        "schedule",
+        "names of grid files end in {}, but '{}' does not; rename the file, or choose one "
+        "of {}",
+        grid_suffix, path, fmt::join(names, ", "));
+  }
   const std::string near = suggest(name_or_path, names);
-  throw user_error("schedule", "no schedule is called {}; {}choose one of {}, or a grid file",
-                   in_quotes(name_or_path),
-                   near.empty() ? "" : fmt::format("did you mean '{}'? ", near),
-                   fmt::join(names, ", "));
+  throw user_error(
+      "schedule", "no schedule is called {}; {}choose one of {}, or a grid file, FILE{}",
+      in_quotes(name_or_path), near.empty() ? "" : fmt::format("did you mean '{}'? ", near),
+      fmt::join(names, ", "), grid_suffix);
 }
 
 }  // namespace penstock::schedule

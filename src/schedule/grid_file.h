@@ -31,16 +31,19 @@
 
 namespace penstock::schedule {
 
+/// Names of grid files end with this; no schedule's name does.
+inline constexpr std::string_view grid_suffix = ".grid";
+
 /// A schedule for exactly the grid's shape, named `source`. Errors: UserError "[source:line] ..."
 /// for what a row alone can tell; whether the rows fit together is the validator's question.
 Schedule parse_grid(std::string_view text, std::string_view source);
 
 /// The schedule in this shape as such a text; parse_grid gives the same actions and limits again.
-/// Errors: UserError for a shape with complaint, or if the schedule does not repeat from batch to
-/// batch.
+/// Errors: UserError for a shape with complaint, for one that parse_grid or load would find too
+/// large, or if the schedule does not repeat from batch to batch.
 std::string to_grid(const Schedule& schedule, PipelineShape shape);
 
-/// The schedule of this name, or the grid in this file if the name contains '/' or '.'.
+/// The schedule of this name, or the grid in this file if the name ends with grid_suffix.
 /// Errors: UserError for an unknown name, a file that cannot be read, and those of parse_grid.
 Schedule load(std::string_view name_or_path);
 

@@ -103,6 +103,11 @@ class Coverage {
             fmt::format(format, std::forward<Args>(args)...)};
   }
 
+  std::string batch_size() const {
+    const int m = grid_.shape.micro_batches;
+    return fmt::format("{} micro-batch{} per batch", m, m == 1 ? "" : "es");
+  }
+
   void check_micro_batch(int j, int chunk) const {
     const Step f{forward, j, chunk};
     const Step b{backward, j, chunk};
@@ -125,8 +130,7 @@ class Coverage {
     const auto found = steps_.find(key(first));
     const bool known = found != steps_.end();
     if (!known || found->second.repeated.empty()) {
-      throw error("stage {} never runs {} ({} micro-batches per batch); add it {}", stage_,
-                  to_text(first), grid_.shape.micro_batches,
+      throw error("stage {} never runs {} ({}); add it {}", stage_, to_text(first), batch_size(),
                   known ? "to the part right of '|', which is repeated" : "to the row");
     }
     const auto& [once, repeated] = found->second;
@@ -134,9 +138,9 @@ class Coverage {
       const std::string a = to_text(repeated[0]);
       const std::string b = to_text(repeated[1]);
       throw error(
-          "stage {} runs {} and {} in every repetition, which is the same work twice ({} "
-          "micro-batches per batch); keep one of them",
-          stage_, a, b, grid_.shape.micro_batches);
+          "stage {} runs {} and {} in every repetition, which is the same work twice ({}); "
+          "keep one of them",
+          stage_, a, b, batch_size());
     }
     check_start(first, once, repeated[0]);
   }

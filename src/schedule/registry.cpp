@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/suggest.h"
 #include "schedule/schedule.h"
 
 namespace penstock::schedule {
@@ -27,14 +26,30 @@ const Schedule& find(std::string_view name) {
                    fmt::join(names, ", "));
 }
 
-void check_shape(const Schedule& schedule, PipelineShape shape) {
-  const auto [d, m, v] = shape;
-  if (d < 1 || m < 1 || v < 1) {
-    throw user_error("schedule",
-                     "stages, micro-batches and chunks are {}, {} and {}; set each to 1 or more", d,
-                     m, v);
+std::string complaint_about(const Schedule& schedule, std::int64_t stages,
+                            std::int64_t micro_batches, std::int64_t chunks) {
+  if (std::min({stages, micro_batches, chunks}) < 1) {
+    return fmt::format("stages, micro-batches and chunks are {}, {} and {}; set each to 1 or more",
+                       stages, micro_batches, chunks);
   }
-  const std::string complaint = schedule.complaint(shape);
+  // So that sums and products of what is counted stay within an int.
+  constexpr std::int64_t most = 1 << 20;
+  for (const auto& [what, value] : {std::pair{"stages", stages},
+                                    {"micro-batches", micro_batches},
+                                    {"stages * chunks", stages * chunks},
+                                    {"micro-batches * chunks", micro_batches * chunks}}) {
+    if (value > most) {
+      return fmt::format("{} are {}, but at most {} can be scheduled; set fewer", what, value,
+                         most);
+    }
+  }
+  return schedule.complaint(
+      {static_cast<int>(stages), static_cast<int>(micro_batches), static_cast<int>(chunks)});
+}
+
+void check_shape(const Schedule& schedule, PipelineShape shape) {
+  const std::string complaint =
+      complaint_about(schedule, shape.stages, shape.micro_batches, shape.chunks);
   if (!complaint.empty()) throw user_error("schedule", "{}", complaint);
 }
 

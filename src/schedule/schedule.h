@@ -55,7 +55,11 @@ const std::vector<Schedule>& registry();
 /// Errors: UserError naming the known schedules.
 const Schedule& find(std::string_view name);
 
-/// Errors: UserError with the schedule's complaint, or for a shape that no schedule can run.
+/// Why the schedule cannot run in this shape: its own complaint, or that of every schedule against
+/// shapes that are not positive or too large to count; empty where it can.
+std::string complaint_about(const Schedule& schedule, std::int64_t stages,
+                            std::int64_t micro_batches, std::int64_t chunks);
+/// Errors: UserError with that complaint.
 void check_shape(const Schedule& schedule, PipelineShape shape);
 
 /// For complaints of schedules without chunks: empty, or why `shape` is refused.

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "schedule/execution.h"
+#include "schedule/repetition.h"
 
 namespace penstock::schedule {
 namespace {
@@ -89,23 +90,10 @@ Sources generator(const Schedule& schedule, PipelineShape shape, Run run) {
   };
 }
 
-constexpr int longest_period = 4;
+constexpr std::int64_t short_runs = 3;
 
-/// The period after which all stages' blocks repeat, three times at the same moment; 0 if none.
-int period_of(const std::vector<std::vector<std::uint64_t>>& blocks) {
-  const std::size_t count = blocks.front().size();
-  for (std::size_t period = 1; period <= longest_period; ++period) {
-    for (std::size_t first = 0; first + 3 * period <= count; ++first) {
-      const bool repeats = std::ranges::all_of(blocks, [&](const auto& stage) {
-        const auto begin = stage.begin() + static_cast<std::ptrdiff_t>(first);
-        return std::equal(begin, begin + static_cast<std::ptrdiff_t>(2 * period),
-                          begin + static_cast<std::ptrdiff_t>(period));
-      });
-      if (repeats) return static_cast<int>(period);
-    }
-  }
-  return 0;
-}
+/// One more than fit into an edge, so that no stage gets past them before the next one begins.
+std::int64_t evaluations(PipelineShape shape) { return std::int64_t{shape.stages} + 1; }
 
 /// Batches to fill the pipeline and to drain it, and three times the period.
 std::int64_t batches_of_first_try(const Schedule& schedule, PipelineShape shape) {
@@ -116,6 +104,17 @@ std::int64_t batches_of_first_try(const Schedule& schedule, PipelineShape shape)
     ahead = std::max(ahead, (limits.in_flight + per_batch - 1) / per_batch + limits.most_delay);
   }
   return std::max<std::int64_t>(2 * ahead + 4, schedule.reductions(shape) + 3);
+}
+
+Violation not_repeating(std::int64_t batches) {
+  Violation violation;
+  violation.rule = "steady state";
+  violation.message = fmt::format(
+      "steady state: the actions of {} batches do not repeat, shifted by 1 to {} batches; so "
+      "nothing is known of a longer run",
+      batches, Repetition::longest_period);
+  violation.batches = batches;
+  return violation;
 }
 
 std::string line_of(const Schedule& schedule, PipelineShape shape, const Violation& violation) {
@@ -130,31 +129,47 @@ std::string line_of(const Schedule& schedule, PipelineShape shape, const Violati
 
 Verdict validate(const Schedule& schedule, PipelineShape shape) {
   Verdict verdict;
-  const Run short_runs[] = {{1, {}}, {2, {}}, {3, {.every = 1, .micro_batches = shape.stages + 1}}};
-  for (const Run& run : short_runs) {
-    examined(schedule, shape, run, generator(schedule, shape, run), verdict);
-    if (verdict.violation) return verdict;
-  }
-  const std::int64_t first_try = batches_of_first_try(schedule, shape);
-  for (int factor = 1; factor <= 4; factor *= 2) {
-    const Run run{factor * first_try, {}};
+  const auto plain = [&](std::int64_t batches) {
+    const Run run{batches, {}};
     auto result = examined(schedule, shape, run, generator(schedule, shape, run), verdict);
     verdict.stages = std::move(result.stages);
     verdict.reductions = result.reductions;
-    verdict.batches = run.batches;
-    if (verdict.violation) return verdict;
-    verdict.period = period_of(result.blocks);
-    if (verdict.period > 0) return verdict;
+    verdict.batches = batches;
+    return result.period;
+  };
+  const auto evaluated = [&](std::int64_t batches) {
+    if (verdict.violation) return;
+    const Run run{batches, {.every = 1, .micro_batches = evaluations(shape)}};
+    examined(schedule, shape, run, generator(schedule, shape, run), verdict);
+  };
+  for (std::int64_t batches = 1; batches <= short_runs && !verdict.violation; ++batches) {
+    plain(batches);
+    evaluated(batches);
   }
-  Violation violation;
-  violation.rule = "steady state";
-  violation.message = fmt::format(
-      "steady state: the actions of {} batches do not repeat, shifted by 1 to {} batches; so "
-      "nothing is known of a longer run",
-      verdict.batches, longest_period);
-  violation.batches = verdict.batches;
-  verdict.violation = std::move(violation);
+  const std::int64_t first_try = batches_of_first_try(schedule, shape);
+  for (int factor = 1; factor <= 4 && !verdict.violation; factor *= 2) {
+    const std::int64_t batches = factor * first_try;
+    verdict.period = plain(batches);
+    if (verdict.period == 0) continue;
+    evaluated(batches);
+    for (int more = 1; more < verdict.period && !verdict.violation; ++more) {
+      plain(batches + more);
+      evaluated(batches + more);
+    }
+    return verdict;
+  }
+  if (!verdict.violation) verdict.violation = not_repeating(verdict.batches);
   return verdict;
+}
+
+double actions_to_validate(const Schedule& schedule, PipelineShape shape) {
+  constexpr double all_short_runs = 1 + 2 + 3;
+  const double batches =
+      all_short_runs + static_cast<double>(batches_of_first_try(schedule, shape));
+  // F and B with a transfer before and after, in both runs of a length, the evaluations in one.
+  const double per_batch =
+      2 * 6.0 * shape.micro_batches + 3.0 * static_cast<double>(evaluations(shape));
+  return batches * shape.pieces() * per_batch;
 }
 
 Verdict validate_run(const Schedule& schedule, PipelineShape shape, Run run,

@@ -293,10 +293,13 @@ Costs read_costs(std::string_view text, std::string_view source, schedule::Pipel
 
 Costs load_costs(const std::filesystem::path& path, schedule::PipelineShape shape) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!(file && text << file.rdbuf())) {
+  const bool is_empty = file.peek() == std::ifstream::traits_type::eof();
+  if (!file.is_open() || file.bad()) {
     throw user_error("costs", "'{}' cannot be read; give a file with costs", path.string());
   }
+  if (is_empty) throw user_error("costs", "'{}' is empty; write [[stages]] in it", path.string());
+  std::ostringstream text;
+  text << file.rdbuf();
   return read_costs(text.str(), path.string(), shape);
 }
 

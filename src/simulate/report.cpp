@@ -4,34 +4,21 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
-#include <vector>
+
+#include "timeline/picture.h"
+#include "timeline/usage_text.h"
 
 namespace penstock::simulate {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using timeline::Cause;
+using timeline::StageGroup;
 using timeline::Usage;
 
-constexpr int bar_width = 36;
-constexpr int most_rows = 32;
-
-struct Cause {
-  char letter;
-  std::string_view name;
-  double Usage::*seconds;
-};
-
-constexpr std::array<Cause, 6> causes{{
-    {'a', "activation", &Usage::wait_activation},
-    {'g', "gradient", &Usage::wait_gradient},
-    {'u', "update", &Usage::wait_update},
-    {'t', "transfer", &Usage::transfer},
-    {'b', "blocked", &Usage::blocked},
-    {'.', "idle", &Usage::idle},
-}};
+constexpr std::size_t bar_width = 36;
 
 Json number_or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
 
@@ -46,14 +33,11 @@ double peak_bytes(const Result& result) {
 }
 
 Json stage_to_json(const StageResult& stage) {
-  Json seconds = Json::object();
-  for (const Cause& cause : causes) seconds[std::string(cause.name)] = stage.usage.*cause.seconds;
-  return {{"bubble_fraction", stage.bubble_fraction},
-          {"work", stage.usage.work},
-          {"causes", seconds},
-          {"peak_in_flight", stage.peak_in_flight},
-          {"peak_bytes", stage.peak_bytes},
-          {"slack", number_or_null(stage.slack)}};
+  Json object = timeline::stage_json(stage.usage, stage.bubble_fraction);
+  object["peak_in_flight"] = stage.peak_in_flight;
+  object["peak_bytes"] = stage.peak_bytes;
+  object["slack"] = number_or_null(stage.slack);
+  return object;
 }
 
 std::string bytes_text(double bytes) {
@@ -63,39 +47,20 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.4g} {}", bytes, units[unit]);
 }
 
-/// `bar_width` letters in the proportions of `usage`: each boundary is rounded, so the letters
-/// always fill the bar.
-std::string bar(const Usage& usage) {
-  const double all = usage.seconds();
-  std::string text;
-  if (!(all > 0)) return std::string(bar_width, ' ');
-  double until = usage.work + usage.evaluation;
-  const auto fill = [&](char letter) {
-    const auto end = static_cast<std::size_t>(std::lround(bar_width * std::min(until / all, 1.0)));
-    if (end > text.size()) text.append(end - text.size(), letter);
-  };
-  fill('#');
-  for (const Cause& cause : causes) {
-    until += usage.*cause.seconds;
-    fill(cause.letter);
-  }
-  return text;
-}
-
 std::string main_cause(const Usage& usage) {
-  const auto* const most = std::ranges::max_element(
-      causes, {}, [&](const Cause& cause) { return usage.*cause.seconds; });
+  const auto most = std::ranges::max_element(
+      timeline::bubble_causes, {}, [&](const Cause& cause) { return usage.*cause.seconds; });
   const double seconds = usage.*most->seconds;
   if (!(seconds > 0)) return "";
   return fmt::format("{} {:.1f} %", most->name, 100 * seconds / usage.seconds());
 }
 
-/// The stages from `first` to `last` in one line.
-std::string row(const Result& result, int first, int last) {
+/// Neighbouring stages in one line.
+std::string row(const Result& result, const StageGroup& group) {
   Usage usage;
   std::int64_t in_flight = 0;
   double bytes = 0;
-  for (int s = first; s <= last; ++s) {
+  for (int s = group.first; s <= group.last; ++s) {
     const StageResult& stage = result.stages[static_cast<std::size_t>(s)];
     usage += stage.usage;
     in_flight = std::max(in_flight, stage.peak_in_flight);
@@ -103,29 +68,23 @@ std::string row(const Result& result, int first, int last) {
   }
   const double all = usage.seconds();
   const double busy = all > 0 ? 1 - usage.bubble() / all : 0;
-  const std::string name =
-      first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
-  std::string text = fmt::format("{:>9} {:6.1f} %  {}  {:<18} {:>9}", name, 100 * busy, bar(usage),
-                                 main_cause(usage), in_flight);
+  std::string text =
+      fmt::format("{:>9} {:6.1f} %  {}  {:<18} {:>9}", group.name(), 100 * busy,
+                  timeline::bar(usage, bar_width, false), main_cause(usage), in_flight);
   if (bytes > 0) text += fmt::format("  {}", bytes_text(bytes));
   return text + "\n";
 }
 
 std::string table(const Result& result) {
-  const auto stages = static_cast<int>(result.stages.size());
-  const int group = (stages + most_rows - 1) / most_rows;
+  const auto groups = timeline::stage_groups(static_cast<int>(result.stages.size()));
+  const bool alone = groups.size() == result.stages.size();
   std::string text =
-      fmt::format("{:>9} {:>8}  {:<{}}  {:<18} {:>9}", stages > most_rows ? "stages" : "stage",
-                  "busy", "where the time goes", bar_width, "waits mostly for", "in flight");
+      fmt::format("{:>9} {:>8}  {:<{}}  {:<18} {:>9}", alone ? "stage" : "stages", "busy",
+                  "where the time goes", bar_width, "waits mostly for", "in flight");
   if (peak_bytes(result) > 0) text += "  peak";
   text += '\n';
-  for (int first = 0; first < stages; first += group) {
-    text += row(result, first, std::min(first + group, stages) - 1);
-  }
-  text +=
-      "  # busy; waits for: a activation, g gradient, u update, t transfer, b a full edge; . "
-      "idle\n";
-  return text;
+  for (const StageGroup& group : groups) text += row(result, group);
+  return text + fmt::format("  {}\n", timeline::bar_legend());
 }
 
 std::string window_text(const Result& result) {
@@ -149,7 +108,7 @@ std::string stop_text(const Result& result) {
   std::string text = fmt::format("The run came to a stop after {:.6g} s, with {} complete {}.\n",
                                  result.total_time, result.batches_done,
                                  result.batches_done == 1 ? "batch" : "batches");
-  constexpr std::size_t most_lines = most_rows;
+  constexpr std::size_t most_lines = 32;
   for (std::size_t s = 0; s < std::min(result.stuck.size(), most_lines); ++s) {
     text += "  " + result.stuck[s] + "\n";
   }
@@ -162,9 +121,10 @@ std::string stop_text(const Result& result) {
 }  // namespace
 
 std::string to_json(const Request& request, const Result& result, double seconds) {
-  Json stages = Json::array();
-  for (const StageResult& stage : result.stages) stages.push_back(stage_to_json(stage));
+  Json per_stage = Json::array();
+  for (const StageResult& stage : result.stages) per_stage.push_back(stage_to_json(stage));
   const Json object = {{"schedule", request.schedule->name},
+                       {"stages", request.shape.stages},
                        {"micro_batches", request.shape.micro_batches},
                        {"chunks", request.shape.chunks},
                        {"batches", request.batches},
@@ -181,17 +141,14 @@ std::string to_json(const Request& request, const Result& result, double seconds
                        {"actions_per_second", actions_per_second(result, seconds)},
                        {"batches_done", result.batches_done},
                        {"stuck", result.stuck},
-                       {"stages", stages}};
+                       {"per_stage", per_stage}};
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string to_text(const Request& request, const Result& result, double seconds) {
-  const schedule::PipelineShape shape = request.shape;
-  std::string text = fmt::format("{}: {} {}", request.schedule->name, shape.stages,
-                                 shape.stages == 1 ? "stage" : "stages");
-  if (shape.chunks > 1) text += fmt::format(" of {} chunks", shape.chunks);
-  text += fmt::format(", {} micro-batches per batch, {} batches\n\n", shape.micro_batches,
-                      request.batches);
+  std::string text =
+      fmt::format("{}, {} batch{}\n\n", timeline::shape_text(request.schedule->name, request.shape),
+                  request.batches, request.batches == 1 ? "" : "es");
   text += stop_text(result);
   text +=
       fmt::format("step time   {:.6g} s per batch, {}\n", result.step_time, window_text(result));

@@ -19,9 +19,11 @@ namespace {
 using Json = nlohmann::json;
 using schedule::ActionKind;
 
-// More than any pipeline has; a limit for what a broken file can make us allocate.
+// More than any pipeline has; limits for what a broken file can make us allocate.
 constexpr std::int64_t most_stages = 1 << 16;
-constexpr std::int64_t most_count = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t most_pieces = 1 << 20;  // of the model: chunks of all stages
+constexpr std::int64_t most_micro_batches = 1 << 20;
+constexpr std::int64_t most_version = std::numeric_limits<std::int32_t>::max();
 // Up to here a double holds microseconds with three decimals exactly enough: some 50 days.
 constexpr double most_microseconds = 4.5e12;
 
@@ -108,7 +110,7 @@ class Reader {
   void read_header(const Json& header) {
     if (header.value("format", Json()) != Json(trace_format::name)) fail_foreign();
     const std::string where = "the header";
-    const auto version = integer(header, "format_version", 0, most_count, where);
+    const auto version = integer(header, "format_version", 0, most_version, where);
     if (version != trace_format::version) {
       fail(
           "has format version {}, this program reads version {}; read it with the program that "
@@ -119,8 +121,9 @@ class Reader {
     result.schedule = text(header, "schedule", where);
     result.shape.stages = static_cast<int>(integer(header, "stages", 1, most_stages, where));
     result.shape.micro_batches =
-        static_cast<int>(integer(header, "micro_batches", 1, most_count, where));
-    result.shape.chunks = static_cast<int>(integer(header, "chunks", 1, most_count, where));
+        static_cast<int>(integer(header, "micro_batches", 1, most_micro_batches, where));
+    result.shape.chunks =
+        static_cast<int>(integer(header, "chunks", 1, most_pieces / result.shape.stages, where));
     const std::string placement = text(header, "placement", where);
     if (placement != "loop" && placement != "v") {
       fail("the header has placement = '{}', known are 'loop' and 'v'; write the file again",

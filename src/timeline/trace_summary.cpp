@@ -79,6 +79,16 @@ struct Samples {
   }
 };
 
+void add(Durations& sum, const Durations& other) {
+  if (other.count == 0) return;
+  const auto seconds = [](const Durations& of) { return of.mean * static_cast<double>(of.count); };
+  const double all = seconds(sum) + seconds(other);
+  sum.count += other.count;
+  sum.mean = all / static_cast<double>(sum.count);
+  sum.p50 = std::max(sum.p50, other.p50);
+  sum.p95 = std::max(sum.p95, other.p95);
+}
+
 StageSummary summarize_stage(const std::vector<Span>& spans, int chunks, BatchRange batches) {
   Samples samples;
   samples.chunks.resize(static_cast<std::size_t>(chunks));
@@ -113,6 +123,26 @@ Durations durations_of(std::vector<double> seconds) {
   const auto count = static_cast<double>(seconds.size());
   return {std::ssize(seconds), std::accumulate(seconds.begin(), seconds.end(), 0.0) / count,
           quantile(seconds, 0.5), quantile(seconds, 0.95)};
+}
+
+StageSummary together(std::span<const StageSummary> stages) {
+  StageSummary sum = stages.front();
+  for (const StageSummary& stage : stages.subspan(1)) {
+    sum.usage += stage.usage;
+    for (std::size_t c = 0; c < sum.chunks.size(); ++c) {
+      add(sum.chunks[c].forward, stage.chunks[c].forward);
+      add(sum.chunks[c].backward, stage.chunks[c].backward);
+      add(sum.chunks[c].backward_input, stage.chunks[c].backward_input);
+      add(sum.chunks[c].backward_weight, stage.chunks[c].backward_weight);
+    }
+    add(sum.contribute, stage.contribute);
+    add(sum.update, stage.update);
+    sum.least_delay = std::min(sum.least_delay, stage.least_delay);
+    sum.most_delay = std::max(sum.most_delay, stage.most_delay);
+  }
+  const double seconds = sum.usage.seconds();
+  sum.bubble_fraction = seconds > 0 ? sum.usage.bubble() / seconds : 0;
+  return sum;
 }
 
 BatchEnds batch_ends(const Timeline& timeline) {

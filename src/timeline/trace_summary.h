@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "timeline/timeline.h"
@@ -37,6 +38,10 @@ struct StageSummary {
   std::int64_t least_delay = 0;
   std::int64_t most_delay = 0;
 };
+
+/// Stages of the same number of chunks as one: times added up, counts too; means over all of it,
+/// and the largest of the stages' quantiles. At least one stage.
+StageSummary together(std::span<const StageSummary> stages);
 
 /// Batches, both included.
 struct BatchRange {

@@ -11,15 +11,13 @@ namespace penstock::train {
 namespace {
 
 config::ScheduleSpec spec_of(const schedule::Schedule& schedule) {
-  return {
-      .name = schedule.name,
-      .summary = schedule.summary,
-      .default_chunks = schedule.default_chunks,
-      .updates_together = schedule.updates_together,
-      .complaint = [complaint = schedule.complaint](auto stages, auto micro_batches, auto chunks) {
-        return complaint(
-            {static_cast<int>(stages), static_cast<int>(micro_batches), static_cast<int>(chunks)});
-      }};
+  return {.name = schedule.name,
+          .summary = schedule.summary,
+          .default_chunks = schedule.default_chunks,
+          .updates_together = schedule.updates_together,
+          .complaint = [schedule](auto stages, auto micro_batches, auto chunks) {
+            return schedule::complaint_about(schedule, stages, micro_batches, chunks);
+          }};
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include "base/atomic_file.h"
@@ -33,6 +36,17 @@ fs::path first_free(const fs::path& path) {
 
 fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
+}
+
+/// The text of the schedule's grid file, if that is what the configuration names.
+std::optional<std::string> grid_text(const config::Config& config) {
+  const std::string& path = config.pipeline.schedule;
+  if (!path.ends_with(config::grid_suffix)) return std::nullopt;
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) throw user_error("schedule", "'{}' can no longer be read; put it back", path);
+  return text.str();
 }
 
 /// Renames the folder where it holds an earlier run that no process is writing.
@@ -65,6 +79,8 @@ FolderLock::~FolderLock() {
 }
 
 CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer* tokenizer) {
+  // Read first: it may lie in the folder that is moved away.
+  const auto grid = grid_text(config);
   const RunFolder folder{without_trailing_slash(config.output.dir)};
   std::error_code error;
   const auto moved = move_away(folder, error);
@@ -76,7 +92,12 @@ CreatedRun create_run_folder(const config::Config& config, const data::Tokenizer
                      folder.path.string(), error.message());
   }
   CreatedRun run{folder, FolderLock(folder.path), moved};
-  write_file_atomically(run.folder.config(), config::to_toml(config));
+  config::Config kept = config;
+  if (grid) {
+    write_file_atomically(run.folder.grid(), *grid);
+    kept.pipeline.schedule = run.folder.grid().filename().string();
+  }
+  write_file_atomically(run.folder.config(), config::to_toml(kept));
   if (tokenizer != nullptr) tokenizer->save(run.folder.tokenizer());
   return run;
 }

@@ -14,7 +14,8 @@
 
 namespace penstock::train {
 
-/// config.toml (resolved), metrics.jsonl, model.safetensors, and tokenizer.json where there is one.
+/// config.toml (resolved), metrics.jsonl, model.safetensors, and where there is one, tokenizer.json
+/// and the schedule's grid, which config.toml then names.
 struct RunFolder {
   std::filesystem::path path;
 
@@ -22,6 +23,7 @@ struct RunFolder {
   std::filesystem::path metrics() const { return path / "metrics.jsonl"; }
   std::filesystem::path weights() const { return path / "model.safetensors"; }
   std::filesystem::path tokenizer() const { return path / "tokenizer.json"; }
+  std::filesystem::path grid() const { return path / "schedule.grid"; }
 };
 
 /// An advisory lock on a folder, held by this process while the object lives.

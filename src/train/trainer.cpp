@@ -24,8 +24,6 @@
 #include "observe/curve.h"
 #include "observe/memory.h"
 #include "observe/metrics.h"
-#include "schedule/grid_file.h"
-#include "schedule/validate.h"
 #include "timeline/trace_file.h"
 #include "train/catalogue.h"
 #include "train/event_queue.h"
@@ -49,7 +47,8 @@ void print_data(std::ostream& out, const config::Config& config, const RunData& 
              config.updates(), config.tokens_per_update(), epochs, data.validation_sequences());
 }
 
-void print_settings(std::ostream& out, const config::Config& config, const RunData& data) {
+void print_settings(std::ostream& out, const config::Config& config,
+                    const schedule::Schedule& schedule, const RunData& data) {
   fmt::print(out, "{}\n", config::table(config, catalogue()));
   for (const auto& note : config.notes) fmt::print(out, "note: {}\n", note);
   if (config.updates() > 0) print_data(out, config, data);
@@ -57,7 +56,7 @@ void print_settings(std::ostream& out, const config::Config& config, const RunDa
              model::parameter_count(config.model), config.pipeline.stages,
              config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
              engine::threads_per_stage(config) == 1 ? "" : "s");
-  const auto pieces = engine::pieces(config, schedule::load(config.pipeline.schedule));
+  const auto pieces = engine::pieces(config, schedule);
   fmt::print(out, "{}\n", model::stage_map(model::units(config.model), pieces, config.model.tied));
   out.flush();
 }
@@ -86,32 +85,34 @@ void announce_stop(comm::BatchGate& gate) {
              "a second signal ends at once, without them\n");
 }
 
-/// Runs the pipeline on its own threads and handles its events on this one. A failure of the engine
-/// is thrown; one of the reporting ends the run early and is returned.
-[[nodiscard]] std::exception_ptr run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate,
-                                              EventQueue& events, RunReporter& reporter) {
-  std::exception_ptr engine_failure;
+struct Failures {
+  std::exception_ptr engine;
+  std::exception_ptr report;  // ends the run early
+};
+
+/// Runs the pipeline on its own threads and handles its events on this one.
+[[nodiscard]] Failures run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate,
+                                    EventQueue& events, RunReporter& reporter) {
+  Failures failures;
   std::jthread engine_thread([&] {
     try {
       pipeline.run(gate);
     } catch (...) {
-      engine_failure = std::current_exception();
+      failures.engine = std::current_exception();
     }
     events.end();
   });
-  std::exception_ptr report_failure;
   while (const auto event = events.pop()) {
-    if (report_failure) continue;  // only waiting for the stages to come to rest
+    if (failures.report) continue;  // only waiting for the stages to come to rest
     try {
       reporter.handle(*event);
     } catch (...) {
-      report_failure = std::current_exception();
+      failures.report = std::current_exception();
       gate.request_stop();
     }
   }
   engine_thread.join();
-  if (engine_failure) std::rethrow_exception(engine_failure);
-  return report_failure;
+  return failures;
 }
 
 std::map<std::string, at::Tensor> by_name(const std::vector<engine::NamedTensor>& weights) {
@@ -131,6 +132,12 @@ void save_weights(const std::filesystem::path& path,
     if (!earlier_failure) throw;
   }
   if (earlier_failure) std::rethrow_exception(earlier_failure);
+}
+
+void check_trace_path(const std::filesystem::path& path) {
+  if (!path.empty() && (std::filesystem::is_directory(path) || !path.has_filename())) {
+    throw user_error("trace", "--trace '{}' is a folder; name a file in it", path.string());
+  }
 }
 
 std::optional<timeline::TraceWriter> open_trace(const std::filesystem::path& path,
@@ -176,7 +183,8 @@ void print_sample(std::ostream& out, const config::Config& config, const RunData
 
 observe::RunSummary train(const config::Config& config, const TrainOutput& output) {
   std::ostream& out = output.text;
-  schedule::require_valid(schedule::load(config.pipeline.schedule), engine::shape_of(config));
+  const auto schedule = engine::proved_schedule(config);
+  check_trace_path(output.trace);
   const RunData data(config, show_preparation(output));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
   const bool has_data = !data.prepared().train.empty();
@@ -186,13 +194,14 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
                      "without one; set data.tokenizer to its file or output.sample to \"\"",
                      config.output.sample);
   }
-  print_settings(out, config, data);
+  print_settings(out, config, schedule, data);
 
   EventQueue events;
   comm::BatchGate gate(config.updates());
   // Before anything that starts threads: they inherit the blocked signals.
   const StopSignals signals([&] { announce_stop(gate); });
   engine::Pipeline pipeline({.config = &config,
+                             .schedule = schedule,
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
                              .report = [&](engine::Event event) { events.push(std::move(event)); },
@@ -206,12 +215,15 @@ observe::RunSummary train(const config::Config& config, const TrainOutput& outpu
   observe::Progress progress(out, output.console, config.updates());
   auto trace = open_trace(output.trace, config, pipeline);
   RunReporter reporter(config, pipeline.clocks(), {&metrics, &progress, trace ? &*trace : nullptr});
-  const auto report_failure = run_pipeline(pipeline, gate, events, reporter);
+  const auto [engine_failure, report_failure] = run_pipeline(pipeline, gate, events, reporter);
   progress.finish();
-  if (trace && !report_failure) close_trace(out, output.trace, *trace);
-
+  if (engine_failure) {
+    if (trace) trace->close();  // it shows what led there
+    std::rethrow_exception(engine_failure);
+  }
   const auto weights = by_name(pipeline.weights());
   save_weights(folder.weights(), weights, report_failure);
+  if (trace) close_trace(out, output.trace, *trace);
   auto summary = reporter.summary();
   summary.peak_rss_bytes = observe::peak_rss_bytes();
   summary.weights_hash = checkpoint::weights_hash(weights);

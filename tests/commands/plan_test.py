@@ -136,6 +136,25 @@ class Plan(unittest.TestCase):
             self.assertGreater(ratios[1], 1)
         self.assertIn("Step time of zb-h1 / step time of 2bw", text)
 
+    def test_plans_a_grid_in_its_shape(self):
+        self.write("my.grid", "stage 0: F0 F1 B0 B1 U\nstage 1: F0 B0 F1 B1 U\n")
+        _, result = self.plan("--model", "m.toml", "--cluster", "c.toml", "--batch-tokens", "256",
+                              "--schedule", "./my.grid", "--replicas", "1")
+        best = result["plans"][0]
+        self.assertEqual((best["schedule"], best["stages"], best["micro_batches"]),
+                         ("./my.grid", 2, 2))
+        self.write("bad.grid", "stage 0: F0 F1 B0 B1 U\nstage 1: B0 F0 F1 B1 U\n")
+        result = self.run_program("plan", "--model", "m.toml", "--cluster", "c.toml",
+                                  "--batch-tokens", "256", "--schedule", "./bad.grid")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("bad.grid", result.stderr)
+
+    def test_a_warm_up_fits_into_the_length_that_the_plan_is_written_with(self):
+        self.plan("--preset", "nano", "--set", "train.warmup=2000", "--cluster", "c.toml",
+                  "--batch-tokens", "2097152", "--out", "plan.toml")
+        trained = self.run_program("train", "plan.toml")
+        self.assertIn("data/*.txt", trained.stderr)  # which there is none of; all else is right
+
     def test_profile_measures_this_machine(self):
         text, result = self.plan("--config", "a.toml", "--profile", "--train-here")
         self.assertIn("measured on this machine", text)
@@ -170,6 +189,38 @@ class Plan(unittest.TestCase):
         self.assertEqual(result.returncode, 2)
         self.assertRegex(result.stderr, r"\A\[plan\] no plan fits into ranks.memory_gib = 0.0001: "
                          r"the smallest need is [^\n]* set ranks.memory_gib = [^\n]*\n\Z")
+
+    def test_flags_that_would_be_ignored(self):
+        model = ("--model", "m.toml", "--cluster", "c.toml")
+        hint = "; see penstock plan --help"
+        for flag, value in (("--schedule", "2bw"), ("--replicas", "1"), ("--recompute", "none"),
+                            ("--out", "plan.toml"), ("--top", "3"), ("--chunks", "2"),
+                            ("--batch-tokens", "1024")):
+            self.refuse(f"[command line] {flag} excludes --compare{hint}", *model, "--compare",
+                        flag, value)
+        for flag in ("--train-here", "--bucketed"):
+            self.refuse(f"[command line] {flag} excludes --compare{hint}", *model, "--compare",
+                        flag)
+        for flag in ("--latency-us", "--micro-batches"):
+            self.refuse(f"[command line] {flag} requires --compare{hint}", *model, "--batch-tokens",
+                        "1024", flag, "8")
+        self.refuse(f"[command line] --cluster-set requires --cluster{hint}", "--model", "m.toml",
+                    "--profile", "--cluster-set", "ranks.count=2")
+
+    def test_numbers_that_are_too_large(self):
+        model = ("--model", "m.toml", "--cluster", "c.toml")
+        self.refuse("[plan] no layout is possible: 4 stages of 1073741824 chunks are 4294967296 "
+                    "pieces, but the model has 10 units; set --stages and --chunks with a product "
+                    "of 10 or less", *model, "--batch-tokens", "4096", "--schedule", "interleaved",
+                    "--stages", "4", "--chunks", "1073741824")
+        self.refuse("[plan] no layout is possible: 16777216 micro-batches for 1 pieces of the "
+                    "model, but their product can be at most 1048576 for a plan; set "
+                    "--batch-tokens 268435456 or less", *model, "--batch-tokens", str(2**36))
+        self.refuse("[plan] a batch of 1099511627776 tokens has 17179869184 sequences of 64, but "
+                    "a plan takes at most 1073741824; set --batch-tokens 68719476736 or less",
+                    *model, "--batch-tokens", str(2**40))
+        self.refuse("[plan] a batch of -5000 tokens is no whole number of sequences of 64; set "
+                    "--batch-tokens 64", *model, "--batch-tokens=-5000")
 
     def test_help_has_an_example(self):
         self.assertIn("Example: penstock plan", self.run_program("plan", "--help").stdout)

@@ -115,7 +115,8 @@ class Schedule(unittest.TestCase):
                                     "a.html", "--trace", "a.json", "--json")
                 result = json.loads(text.splitlines()[-1])
                 self.assertEqual(result["schedule"], name)
-                self.assertEqual(len(result["limits"]), 4)
+                self.assertEqual(result["stages"], 4)
+                self.assertEqual(len(result["per_stage"]), 4)
                 forwards = [cell for cell in result["cells"] if cell["action"] == "forward"]
                 self.assertEqual(len(forwards), 4 * 4 * 2 * chunks)
                 root = xml.etree.ElementTree.fromstring(self.read("a.svg"))
@@ -132,6 +133,31 @@ class Schedule(unittest.TestCase):
             file.write(self.succeed("2bw", *shape, "--grid"))
         own = self.succeed("./own.grid").splitlines()[1:]  # which has its own shape
         self.assertEqual(own, self.succeed("2bw", *shape).splitlines()[1:])
+
+    def test_json_of_a_stage(self):
+        text = self.succeed("1f1b", "--stages", "2", "--micro-batches", "2", "--json")
+        last = json.loads(text.splitlines()[-1])["per_stage"][1]
+        # As `simulate` gives them: steps of (m + d - 1)(F + B) = 9.
+        bubble = sum(last["causes"].values())
+        self.assertEqual(bubble / (bubble + last["work"]), last["bubble_fraction"])
+        self.assertEqual(2 * last["causes"]["activation"], last["causes"]["update"])
+        self.assertEqual(list(last["causes"]), ["activation", "gradient", "update", "transfer",
+                                                "blocked", "idle"])
+        self.assertEqual([last[key] for key in ("weight_versions", "activations",
+                                                "gradient_buffers", "least_delay", "most_delay",
+                                                "peak_in_flight")], [1, 1, 1, 0, 0, 1])
+
+    def test_grid_stands_alone(self):
+        shape = ("2bw", "--stages", "2", "--micro-batches", "2")
+        for other in (["--svg", "a.svg"], ["--html", "a.html"], ["--trace", "a.json"],
+                      ["--measured", "a.json"], ["--json"], ["--batches", "3"], ["--from", "1"],
+                      ["--narrow"], ["--width", "80"], ["--costs", "a.toml"], ["--update", "1"]):
+            with self.subTest(other):
+                error = self.refuse(*shape, "--grid", *other)
+                self.assertRegex(error, r"\A\[command line\] [^\n]+\n\Z")
+                self.assertIn("--grid", error)
+                self.assertIn(other[0], error)
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_broken_grid_is_shown_with_its_mistake(self):
         text = self.succeed("1f1b", "--stages", "2", "--micro-batches", "2", "--grid")
@@ -164,6 +190,21 @@ class Schedule(unittest.TestCase):
         self.assertEqual(error, "[schedule] --stages is 3, but the measured trace has 2; leave "
                                 "--stages out\n")
 
+    def test_measured_run_is_of_the_same_schedule(self):
+        shape = ("--stages", "2", "--micro-batches", "4", "--batches", "9")
+        self.succeed("2bw", *shape, "--trace", "run.json")
+        self.assertEqual(
+            self.refuse("1f1b", "--measured", "run.json"),
+            "[schedule] the run in 'run.json' was of the schedule '2bw', not of '1f1b'; write "
+            "'penstock schedule 2bw --measured run.json', or name a trace of a run of '1f1b'\n")
+        self.assertIn("was of the schedule '2bw'", self.refuse("zb-v", "--measured", "run.json"))
+        with open(self.path("own.grid"), "w", encoding="utf-8") as file:
+            file.write(self.succeed("2bw", "--stages", "2", "--micro-batches", "4", "--grid"))
+        self.succeed("own.grid", "--batches", "9", "--trace", "own.json")
+        self.assertIn("measured: own.json", self.succeed("own.grid", "--measured", "own.json"))
+        for file, name in (("own.json", "2bw"), ("run.json", "own.grid")):
+            self.assertIn(f"not of '{name}'", self.refuse(name, "--measured", file))
+
     def test_mistakes(self):
         for arguments, error in [
                 (["2bw"], "[schedule] --stages is not given, and only a grid file has its own; set "
@@ -185,6 +226,8 @@ class Schedule(unittest.TestCase):
                  "one\n")]:
             with self.subTest(arguments):
                 self.assertEqual(self.refuse(*arguments), error)
+        self.assertIn("names of grid files end in .grid, but './2bw' does not",
+                      self.refuse("./2bw", "--stages", "2", "--micro-batches", "2"))
         self.assertIn("2bx", self.refuse("2bx", "--stages", "2", "--micro-batches", "2"))
         self.assertEqual(os.listdir(self.folder), [])
 

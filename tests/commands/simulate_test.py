@@ -50,7 +50,8 @@ class Simulate(unittest.TestCase):
             result = self.result(schedule, 4, 8)
             self.assertEqual(result["step_time"], step, schedule)
             self.assertEqual(result["bubble_fraction"], bubble, schedule)
-            self.assertEqual(len(result["stages"]), 4)
+            self.assertEqual(result["stages"], 4)
+            self.assertEqual(len(result["per_stage"]), 4)
         self.assertEqual(self.result("2bw", 4, 8)["slack_pairs"], 5)
         self.assertEqual(self.result("interleaved", 4, 8, "--chunks", "4")["step_time"], 26.25)
 
@@ -67,7 +68,7 @@ class Simulate(unittest.TestCase):
         one = self.result("gpipe", 2, 1, "--latency", "1", "--bandwidth", "4", "--message-bytes",
                           "8")
         self.assertEqual(one["step_time"], 6 + 2 * 3)
-        self.assertEqual(one["stages"][0]["causes"]["transfer"] % 3, 0)
+        self.assertEqual(one["per_stage"][0]["causes"]["transfer"] % 3, 0)
         slow = self.result("2bw", 2, 4, "--straggler", "0:2", "--straggler", "1:3")
         self.assertEqual(slow["step_time"], 3 * 12)
         jitter = [self.result("1f1b", 2, 4, "--jitter", "0.2", "--seed", seed)["step_time"]
@@ -91,7 +92,7 @@ class Simulate(unittest.TestCase):
         self.assertTrue(result["stuck"][1].startswith("stage 1 failed at 16.5 s"))
 
     def test_a_schedule_may_be_a_file(self):
-        grid = self.write("own.txt", "stage 0: F0 F1 B0 B1 U0\nstage 1: F0 B0 F1 B1 U0\n")
+        grid = self.write("own.grid", "stage 0: F0 F1 B0 B1 U0\nstage 1: F0 B0 F1 B1 U0\n")
         self.assertEqual(self.result("./" + grid, 2, 2)["step_time"], 9)
 
     def test_mistakes_are_named(self):
@@ -107,8 +108,8 @@ class Simulate(unittest.TestCase):
                      "2bw", 2, 4, "--batches", "0")
         self.refused("[schedule] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, "
                      "but they are 2 and 4; set pipeline.micro_batches = 4 or more", "2bw", 4, 2)
-        self.refused("[simulate] 2000000 stages of 1 chunks are 2000000 pieces of the model, but at "
-                     "most 1048576 can be simulated; set fewer stages", "1f1b", 2000000, 2)
+        self.refused("[schedule] stages are 2000000, but at most 1048576 can be scheduled; set "
+                     "fewer", "1f1b", 2000000, 2)
         run = self.run_program("--schedule", "2bw", "--stages", "4")
         self.assertEqual((run.returncode, run.stderr),
                          (2, "[simulate] --micro-batches is not given, and only a grid file has its "
@@ -124,6 +125,27 @@ class Simulate(unittest.TestCase):
         result = self.result("2bw", 1024, 4096, "--batches", "1")
         self.assertEqual(result["total_time"], 3 * 4096 + 3 * 1023)
         self.assertGreater(result["actions"], 25e6)
+
+    def test_what_is_not_proved_is_said(self):
+        run = self.simulate("1f1b", 64, 128, "--json")
+        self.assertNotIn("not proved", run.stdout)
+        self.assertIs(json.loads(run.stdout.splitlines()[-1])["proved"], True)
+        # Runs of 1, 2, 3 and 8 batches, each with 2 * 6 * 4096 actions per stage and batch, and
+        # with 3 * 1025 of evaluations.
+        run = self.simulate("2bw", 1024, 4096, "--batches", "1", "--json")
+        self.assertEqual(run.stdout.splitlines()[-2],
+                         "not proved: 749 million actions are too many; proved shapes go up to 50 "
+                         "million")
+        self.assertIs(json.loads(run.stdout.splitlines()[-1])["proved"], False)
+
+    def test_a_grid_is_proved_whatever_its_size(self):
+        cells = [f"{kind}{i}" for kind in "FB" for i in range(10000)]
+        rows = [f"stage {s}: {' '.join(cells)} U\n" for s in range(40)]
+        self.write("large.grid", "delay 3\n" + "".join(rows))
+        run = self.run_program("--schedule", "large.grid", "--batches", "1")
+        self.assertEqual((run.returncode, run.stdout), (2, ""))
+        self.assertIn("delay of gradients: stage 0, forward of micro-batch 0 of batch 1",
+                      run.stderr.splitlines()[0])
 
     def test_help_has_an_example(self):
         run = self.run_program("--help")

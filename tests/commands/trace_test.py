@@ -53,7 +53,7 @@ class Trace(unittest.TestCase):
                       text)
         rows = [line for line in text.splitlines() if line.startswith("3  ")]
         # 22 of 30 columns are 74.3 %; waits for the first F and for the other stages' B.
-        self.assertRegex(rows[0], r"3      #{22}a{3}u{5} +74\.3 +0\.0 +8\.6 +0\.0 +17\.1 ")
+        self.assertRegex(rows[0], r"3         #{22}a{3}u{5} +74\.3 +0\.0 +8\.6 +0\.0 +17\.1 ")
         self.assertRegex(rows[1], r"3 +10 ms / 10 ms +20 ms / 20 ms +20 ms / 20 ms +0 s / 0 s +0$")
         self.assertRegex(text, r"(?m)^1f1b, batches 5 to 7$")
 
@@ -63,10 +63,28 @@ class Trace(unittest.TestCase):
         self.assertEqual(result["batches"], [3, 10])
         self.assertAlmostEqual(result["step_time"], 0.35, places=9)
         self.assertAlmostEqual(result["bubble_fraction"], 9 / 35, places=9)
-        last = result["stage_summaries"][3]
-        self.assertAlmostEqual(last["seconds"]["wait_activation"], 8 * 0.03, places=8)
-        self.assertAlmostEqual(last["seconds"]["wait_update"], 8 * 0.06, places=8)
+        self.assertEqual(result["stages"], 4)
+        self.assertEqual(len(result["per_stage"]), 4)
+        last = result["per_stage"][3]
+        self.assertAlmostEqual(last["work"], 8 * 0.26, places=8)
+        self.assertAlmostEqual(last["bubble_fraction"], 9 / 35, places=8)
+        causes = {"activation": 8 * 0.03, "gradient": 0, "update": 8 * 0.06, "transfer": 0,
+                  "blocked": 0, "idle": 0}
+        self.assertEqual(list(last["causes"]), list(causes))
+        for name, seconds in causes.items():
+            self.assertAlmostEqual(last["causes"][name], seconds, places=8)
         self.assertEqual(last["chunks"][0]["forward"]["count"], 64)
+
+    def test_many_stages_share_rows(self):
+        self.succeed("schedule", "interleaved", "--stages", "36", "--micro-batches", "36",
+                     "--batches", "3", "--trace", "many.json", "--width", "80")
+        lines = self.succeed("trace", "many.json", "--width", "80").splitlines()
+        heads = [number for number, line in enumerate(lines) if line.startswith("stage  ")]
+        self.assertEqual(len(heads), 2)
+        for head, rows_per_stage in zip(heads, (1, 2)):  # the second has a row per chunk
+            table = lines[head + 1:head + 1 + 18 * rows_per_stage:rows_per_stage]
+            self.assertEqual([line.split()[0] for line in table],
+                             [f"{2 * row}-{2 * row + 1}" for row in range(18)])
 
     def test_batches(self):
         result = json.loads(self.succeed("trace", "run.json", "--json", "--batches",
@@ -83,6 +101,8 @@ class Trace(unittest.TestCase):
 
     def test_costs_predict_the_step_they_come_from(self):
         self.succeed("trace", "run.json", "--costs", "costs.json")
+        with open(self.path("costs.json"), encoding="utf-8") as file:
+            self.assertRegex(file.read(), r"[^\n]\n\Z")
         text = self.succeed("simulate", "--schedule", "1f1b", "--stages", "4", "--micro-batches",
                             "8", "--costs", "costs.json", "--json")
         self.assertAlmostEqual(json.loads(text.splitlines()[-1])["step_time"], 0.35, places=9)

@@ -207,7 +207,25 @@ class Schedules(Workplace):
         summary = json.loads(self.succeed("trace", "run.json", "--json").splitlines()[-1])
         self.assertEqual((summary["schedule"], summary["stages"]), ("2bw", 2))
         # What happened is what was promised: the last stage's gradients are one update old.
-        self.assertEqual([stage["most_delay"] for stage in summary["stage_summaries"]], [1, 1])
+        self.assertEqual([stage["most_delay"] for stage in summary["per_stage"]], [1, 1])
+
+    def test_a_trace_that_cannot_be_written_costs_no_run(self):
+        os.mkdir(self.path("folder"))
+        self.refuse((["train", "a.toml", "--trace", "folder"], "[trace] --trace 'folder' is a folder"))
+
+    def test_a_run_keeps_its_grid(self):
+        self.write("mine.grid", self.succeed("schedule", "2bw", "--stages", "2",
+                                             "--micro-batches", "4", "--grid"))
+        first = self.train("pipeline.schedule=mine.grid")
+        os.remove(self.path("mine.grid"))
+        with open(self.path("out", "config.toml"), encoding="utf-8") as file:
+            self.assertIn('schedule = "schedule.grid"', file.read())
+        elsewhere = os.path.dirname(self.folder)
+        self.succeed("generate", self.path("out"), "--prompt", "mi", folder=elsewhere)
+        # Its own folder is moved away and its grid with it.
+        again = self.train(config="out/config.toml")
+        self.assertEqual(again["weights_hash"], first["weights_hash"])
+        self.assertTrue(os.path.exists(self.path("out.1", "schedule.grid")))
 
     def test_bad_schedules(self):
         self.write("hole.grid", "stage 0: F0 F1 B0 B1 U\nstage 1: F0 B0 F1 U\n")

@@ -274,6 +274,36 @@ TEST(Pipeline, AnEvaluationIsTheMeanOverTokensNotOverMicroBatches) {
   EXPECT_GT(std::abs(all.loss - plain_sum / 3), 1e-4);
 }
 
+TEST(Pipeline, StagesThatUpdateAloneReportInTheOrderOfTheWeights) {
+  const auto c = small_config({"pipeline.schedule=pipedream", "pipeline.stages=4", "train.clip=0",
+                               "pipeline.micro_batches=1", "train.steps=12", "train.eval_every=3"});
+  std::vector<std::pair<std::int64_t, std::string>> order;
+  std::chrono::steady_clock::time_point before;
+  Pipeline pipeline({.config = &c,
+                     .schedule = proved_schedule(c),
+                     .make_source = random_tokens(c),
+                     .validation_micro_batches = 5,
+                     .report = [&](const Event& event) {
+                       if (const auto* update = std::get_if<UpdateEvent>(&event)) {
+                         order.emplace_back(update->batch + 1, "update");
+                         EXPECT_LE(before, update->at);
+                         before = update->at;
+                       } else if (const auto* e = std::get_if<EvaluationEvent>(&event)) {
+                         order.emplace_back(e->version, "evaluation");
+                         EXPECT_EQ(before, e->begin);
+                         before = e->at;
+                       }
+                     }});
+  comm::BatchGate gate(c.updates());
+  pipeline.run(gate);
+  std::vector<std::pair<std::int64_t, std::string>> expected;
+  for (std::int64_t version = 1; version <= 12; ++version) {
+    expected.emplace_back(version, "update");
+    if (version % 3 == 0) expected.emplace_back(version, "evaluation");
+  }
+  EXPECT_EQ(order, expected);
+}
+
 TEST(Pipeline, ADivergingRunEndsWithOneClearError) {
   const auto c = small_config({"pipeline.stages=2", "optimizer.lr=1e30", "train.warmup=0"});
   try {
@@ -296,7 +326,10 @@ TEST(Pipeline, NoUpdatesLeaveTheInitialWeights) {
 
 TEST(Pipeline, EveryStageReportsItsWork) {
   const auto c = small_config({"pipeline.stages=2"});
-  Pipeline pipeline({.config = &c, .make_source = random_tokens(c), .report = [](const Event&) {}});
+  Pipeline pipeline({.config = &c,
+                     .schedule = proved_schedule(c),
+                     .make_source = random_tokens(c),
+                     .report = [](const Event&) {}});
   comm::BatchGate gate(c.updates());
   pipeline.run(gate);
   for (const auto& clock : pipeline.clocks()) EXPECT_GT(clock.working_seconds(), 0.0);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "plan/example.h"
 #include "plan/message_of.h"
@@ -57,6 +58,28 @@ TEST(CompareTest, RefusesWhatCannotBe) {
             "[schedule] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they "
             "are 3 and 4; set pipeline.micro_batches = 4 or more");
   request.stages = 6;
+  EXPECT_NE(message_of([&] { (void)compare(request); }).find("set --stages 4 or fewer"),
+            std::string::npos);
+}
+
+TEST(CompareTest, RefusesBatchesThatAreTooLarge) {
+  const auto workload = equal_units(4, 1);
+  const auto cluster = ideal(4);
+  CompareRequest request;
+  request.workload = &workload;
+  request.cluster = &cluster;
+  request.stages = 2;
+  request.micro_batches = {1 << 19};
+  EXPECT_EQ(message_of([&] { (void)compare(request); }),
+            "[plan] 524288 micro-batches for 4 pieces of the model, but their product can be at "
+            "most 1048576 for a plan; set --micro-batches 262144 or fewer");
+  request.micro_batches = {8};
+  request.micro_batch = std::int64_t{1} << 62;
+  EXPECT_EQ(message_of([&] { (void)compare(request); }),
+            "[plan] 8 micro-batches of 4611686018427387904 sequences are a batch of more than "
+            "1073741824 sequences; set --micro-batch 134217728 or less");
+  request.micro_batches.clear();
+  request.stages = std::numeric_limits<int>::max();
   EXPECT_NE(message_of([&] { (void)compare(request); }).find("set --stages 4 or fewer"),
             std::string::npos);
 }

@@ -6,6 +6,7 @@
 #include "config/print.h"
 #include "plan/example.h"
 #include "plan/message_of.h"
+#include "schedule/grid_file.h"
 #include "schedule/schedule.h"
 
 namespace penstock::plan {
@@ -49,10 +50,33 @@ TEST(PlannedModelTest, APresetWithOverrides) {
   EXPECT_EQ(model.config.model.layers, 6);
   EXPECT_EQ(model.config.model.width, 128);
   EXPECT_EQ(model.config.train.steps, 7);
-  EXPECT_FALSE(model.has_run);
+  EXPECT_FALSE(model.has_data);
+  EXPECT_TRUE(model.has_length);
   EXPECT_EQ(message_of([] { preset_model("nana", {}, catalogue()); }),
             "[config] model.preset = \"nana\" (--set) is none of \"\", nano, bench-10m, "
             "smollm2-135m, smollm2-360m; did you mean 'nano'?");
+}
+
+// 20 tokens per parameter of the shape as overridden are the run that a warm-up has to fit in.
+TEST(PlannedModelTest, TheLengthIsKnownBeforeTheWarmUpIsChecked) {
+  const auto model = preset_model("nano", {"train.warmup=2000", "model.layers=2"}, catalogue());
+  EXPECT_EQ(model.config.train.warmup, 2000);
+  EXPECT_EQ(model.config.model.layers, 2);
+  EXPECT_EQ(model.config.train.tokens, 20 * model::parameter_count(model.config.model));
+  EXPECT_FALSE(model.config.train.steps.has_value());
+  EXPECT_FALSE(model.has_length);
+}
+
+// 100 updates of 2^16 sequences of 16 tokens are more than 20 tokens for each of 150,000
+// parameters.
+TEST(PlannedModelTest, AnUnknownLengthCoversTheWarmUpOfThePlan) {
+  const auto model = parse_shape(shape, "m.toml", {"train.warmup=100"}, catalogue());
+  const auto workload = workload_of(model, 1 << 16);
+  const auto cluster = ideal(2);
+  const auto plan = best(workload, cluster, "2bw", 2);
+  ASSERT_LT(*model.config.train.tokens, 100 * (1 << 16) * 16);
+  const auto text = configuration_text(model, workload, cluster, plan);
+  EXPECT_EQ(config::parse(text, "plan.toml", {}, catalogue()).updates(), 100);
 }
 
 TEST(PlannedModelTest, AShapeWithExperts) {
@@ -108,9 +132,27 @@ TEST(PlannedModelTest, ReplicasAndRecomputationAreSaid) {
   const auto text = configuration_text(model, workload, cluster, plan);
   EXPECT_NE(text.find("# The plan has 2 replicas"), std::string::npos) << text;
   EXPECT_NE(text.find("# The plan recomputes"), std::string::npos) << text;
-  EXPECT_NE(text.find("# Placeholders"), std::string::npos) << text;
+  EXPECT_NE(text.find("# A placeholder, set it: data.train."), std::string::npos) << text;
+  EXPECT_NE(text.find("# A placeholder, set it: train.tokens, 20 per"), std::string::npos) << text;
   EXPECT_EQ(config::parse(text, "plan.toml", {}, catalogue()).tokens_per_update(),
             workload.batch_tokens());
+}
+
+TEST(PlannedModelTest, ReplicasOfAGridCannotBeWritten) {
+  const auto model = parse_shape(shape, "m.toml", {}, catalogue());
+  const auto workload = workload_of(model, 8);
+  const auto grid =
+      schedule::parse_grid("stage 0: F0 F1 B0 B1 U\nstage 1: F0 B0 F1 B1 U\n", "my.grid");
+  Candidate candidate{.schedule = &grid,
+                      .shape = {2, 2, 1},
+                      .replicas = 2,
+                      .micro_batch = 2,
+                      .recompute = Recompute::none,
+                      .pieces = model::partition_from_counts({4, 4})};
+  const auto plan = predict(workload, ideal(4), candidate);
+  EXPECT_EQ(message_of([&] { (void)configured(model, workload, plan); }),
+            "[plan] train has no replicas, and the grid 'my.grid' is for 2 micro-batches, not for "
+            "those of 2 replicas; set --replicas 1, or leave out --out");
 }
 
 TEST(PlannedModelTest, ExpertsCannotBeWritten) {

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
 #include <numeric>
 
 #include "plan/enumerate.h"
 #include "plan/example.h"
 #include "plan/message_of.h"
+#include "schedule/grid_file.h"
 
 namespace penstock::plan {
 namespace {
@@ -264,6 +266,142 @@ TEST(SearchTest, SettingsThatCannotBeMetNameTheNearestOnes) {
   EXPECT_EQ(error_in(tiny(8), ideal(4), space),
             "[plan] no layout is possible: schedule '2bw' needs pipeline.micro_batches >= "
             "pipeline.stages, but they are 1 and 4; set pipeline.micro_batches = 4 or more");
+}
+
+TEST(SearchTest, SuggestionsAreSettingsThatWork) {
+  Space space;
+  space.replicas = 100;
+  EXPECT_EQ(error_in(tiny(128), ideal(64), space),
+            "[plan] 100 replicas need 100 ranks, but the cluster has 64; set --replicas 64");
+  space.replicas = 512;
+  EXPECT_EQ(error_in(tiny(128), ideal(1024), space),
+            "[plan] 512 replicas do not divide the batch of 128 sequences of 4 tokens; set "
+            "--replicas 128, or --batch-tokens 2048");
+  space.stages = 2;
+  space.replicas = 5;
+  EXPECT_EQ(error_in(tiny(12), ideal(10), space),
+            "[plan] 5 replicas do not divide the batch of 12 sequences of 4 tokens; set "
+            "--replicas 4, or --batch-tokens 60");
+  EXPECT_EQ(error_in(tiny(12), ideal(8), space),
+            "[plan] 2 stages x 5 replicas need 10 ranks, but the cluster has 8; set --replicas 4, "
+            "or --stages 1 or fewer");
+  space.stages = 4;
+  space.replicas = std::numeric_limits<int>::max();
+  EXPECT_EQ(error_in(tiny(12), ideal(8), space),
+            "[plan] 4 stages x 2147483647 replicas need 8589934588 ranks, but the cluster has 8; "
+            "set --replicas 2");
+}
+
+TEST(SearchTest, MicroBatchesThatDivideNoShareNameOneThatDoes) {
+  Space space;
+  space.stages = 2;
+  space.replicas = 8;
+  space.micro_batch = 64;
+  EXPECT_EQ(error_in(tiny(128), ideal(16), space),
+            "[plan] micro-batches of 64 sequences do not divide the 16 sequences of each of 8 "
+            "replicas; set --micro-batch 16, or --batch-tokens 2048");
+  space.micro_batch = std::int64_t{1} << 62;
+  EXPECT_EQ(error_in(tiny(128), ideal(16), space),
+            "[plan] micro-batches of 4611686018427387904 sequences do not divide the 16 sequences "
+            "of each of 8 replicas; set --micro-batch 16");
+  space = {};
+  space.micro_batch = 8;
+  EXPECT_EQ(error_in(tiny(8), ideal(4), space), "no error");  // one replica of three or four stages
+  space.micro_batch = 2;
+  EXPECT_EQ(error_in(tiny(7), ideal(1), space),
+            "[plan] micro-batches of 2 sequences do not divide the 7 sequences of each of 1 "
+            "replicas; set --micro-batch 1, or --batch-tokens 32 --replicas 1");
+}
+
+TEST(SearchTest, WhatTrainCannotRunIsRefusedByName) {
+  Space space;
+  space.trainable = true;
+  space.replicas = 4;
+  EXPECT_EQ(error_in(tiny(8), ideal(4), space),
+            "[plan] --train-here plans for one replica, but --replicas is 4; set --replicas 1, or "
+            "leave out --train-here");
+  space.replicas.reset();
+  space.recompute = {Recompute::block};
+  EXPECT_EQ(error_in(tiny(8), ideal(4), space),
+            "[plan] --train-here plans without recomputation, but --recompute is block; set "
+            "--recompute none, or leave out --train-here");
+  space.recompute = {Recompute::none};
+  auto workload = tiny(8);
+  workload.experts.count = 2;
+  EXPECT_EQ(error_in(make_workload(workload), ideal(4), space),
+            "[plan] train has no experts, but experts.count = 2; leave out --train-here, or plan a "
+            "dense model");
+}
+
+TEST(SearchTest, ChunksAreCountedInWideNumbers) {
+  Space space;
+  space.stages = 4;
+  space.chunks = 1 << 30;
+  space.schedules = {&schedule::find("interleaved")};
+  const std::string rule =
+      " pieces, but the model has 4 units; set --stages and --chunks with a product of 4 or less";
+  EXPECT_EQ(error_in(tiny(8), ideal(4), space),
+            "[plan] no layout is possible: 4 stages of 1073741824 chunks are 4294967296" + rule);
+  space.stages = 1;
+  EXPECT_EQ(error_in(tiny(8), ideal(4), space),
+            "[plan] no layout is possible: 1 stages of 1073741824 chunks are 1073741824" + rule);
+}
+
+TEST(SearchTest, OneStageOfAScheduleWithChunksIsPlanned) {
+  Space space;
+  space.stages = 1;
+  space.schedules = {&schedule::find("interleaved"), &schedule::find("1f1b")};
+  for (const auto& one : enumerate(tiny(8), ideal(1), space).candidates) {
+    EXPECT_EQ(one.schedule->name, "1f1b");
+  }
+  space.schedules.pop_back();
+  EXPECT_EQ(search_in(tiny(8), ideal(1), space).ranked.front().candidate.shape.chunks, 2);
+}
+
+TEST(SearchTest, BatchesOfTooManyMicroBatchesAreNotSimulated) {
+  auto workload = tiny(std::int64_t{1} << 30);
+  Space space;
+  space.stages = 2;
+  space.schedules = {&schedule::find("1f1b")};
+  space.recompute = {Recompute::none};
+  const std::string error = error_in(workload, ideal(2), space);
+  EXPECT_EQ(error,
+            "[plan] no layout is possible: 16777216 micro-batches for 2 pieces of the model, but "
+            "their product can be at most 1048576 for a plan; set --batch-tokens 2097152 or less");
+  workload.sequences = 2097152 / 4;
+  const auto all = enumerate(workload, ideal(2), space);
+  EXPECT_TRUE(all.rejected.empty());
+  EXPECT_EQ(all.candidates.size(), 7u);  // micro-batches of 1 to 64
+  workload.sequences *= 4;
+  const auto most = enumerate(workload, ideal(2), space);
+  EXPECT_EQ(most.candidates.size(), 5u);
+  ASSERT_EQ(most.rejected.size(), 1u);
+  EXPECT_EQ(most.rejected[0].count, 2);
+  EXPECT_EQ(most.rejected[0].obstacle, Obstacle::size);
+}
+
+TEST(SearchTest, AGridIsPlannedInItsShape) {
+  const auto grid =
+      schedule::parse_grid("stage 0: F0 F1 B0 B1 U\nstage 1: F0 B0 F1 B1 U\n", "my.grid");
+  Space space;
+  space.schedules = {&grid};
+  const auto outcome = search_in(equal_units(4, 4), ideal(2), space);
+  for (const auto& plan : outcome.ranked) {
+    EXPECT_EQ(plan.candidate.shape, (schedule::PipelineShape{2, 2, 1}));
+  }
+  // (m + d - 1) pairs of 2 units and 2 sequences.
+  EXPECT_NEAR(outcome.ranked.front().step_seconds, 3 * 2 * 2 * 3, exact);
+  space.replicas = 1;
+  EXPECT_EQ(error_in(equal_units(4, 5), ideal(4), space),
+            "[plan] no layout is possible: the grid 'my.grid' is for pipeline.stages = 2, "
+            "micro_batches = 2 and chunks = 1, but they are 2, 1 and 1; set them to the grid's, or "
+            "write rows for this shape");
+}
+
+TEST(PredictTest, AStepAloneIsTheSame) {
+  const auto one = candidate("1f1b", {2, 4, 1}, {1, 1});
+  EXPECT_EQ(predict_step(equal_units(2, 4), ideal(2), one),
+            predict(equal_units(2, 4), ideal(2), one).step_seconds);
 }
 
 TEST(SearchTest, TooLittleMemoryNamesTheNeedAndWhatWouldFit) {

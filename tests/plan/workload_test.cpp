@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "plan/example.h"
 #include "plan/message_of.h"
 
@@ -86,6 +88,13 @@ TEST(WorkloadTest, RefusesWhatCannotBe) {
   EXPECT_EQ(message_of([] { (void)sequences_of(100, 1024); }),
             "[plan] a batch of 100 tokens is no whole number of sequences of 1024; set "
             "--batch-tokens 1024");
+  EXPECT_EQ(message_of([] { (void)sequences_of(-5000, 2048); }),
+            "[plan] a batch of -5000 tokens is no whole number of sequences of 2048; set "
+            "--batch-tokens 2048");
+  EXPECT_EQ(sequences_of(std::int64_t{1} << 41, 2048), std::int64_t{1} << 30);
+  EXPECT_EQ(message_of([] { (void)sequences_of(std::numeric_limits<std::int64_t>::max(), 2048); }),
+            "[plan] a batch of 9223372036854775807 tokens has 4503599627370495 sequences of 2048, "
+            "but a plan takes at most 1073741824; set --batch-tokens 2199023255552 or less");
 }
 
 }  // namespace

@@ -376,18 +376,17 @@ TEST(GridFile, MistakesAreNamedWithLineWordAndRemedy) {
       {"stage 0: F0 F1 B0 B1 U\nstage 1: F0 B0 B1 U\nstage 2: F0 F1 B0 B1 U",
        "[x.grid:2] stage 1 never runs F1 (2 micro-batches per batch); add it to the row"},
       {"stage 0: F0 B0 F0'1 U",
-       "[x.grid:1] stage 0 never runs B0'1 (1 micro-batches per batch); add it to the row"},
+       "[x.grid:1] stage 0 never runs B0'1 (1 micro-batch per batch); add it to the row"},
       {"stage 0: F0 X0 U",
-       "[x.grid:1] stage 0 never runs W0 (1 micro-batches per batch); add it to the row"},
+       "[x.grid:1] stage 0 never runs W0 (1 micro-batch per batch); add it to the row"},
       {"stage 0: F0 W0 U",
-       "[x.grid:1] stage 0 never runs X0 (1 micro-batches per batch); add it to the row"},
+       "[x.grid:1] stage 0 never runs X0 (1 micro-batch per batch); add it to the row"},
       {"stage 0: F0 B0",
-       "[x.grid:1] stage 0 never runs U (1 micro-batches per batch); add it to the row"},
+       "[x.grid:1] stage 0 never runs U (1 micro-batch per batch); add it to the row"},
       {"stage 0: F0 B0 U | F1",
-       "[x.grid:1] stage 0 never runs B0 (1 micro-batches per batch); add it to the part right of "
+       "[x.grid:1] stage 0 never runs B0 (1 micro-batch per batch); add it to the part right of "
        "'|', which is repeated"},
-      {"stage 0:",
-       "[x.grid:1] stage 0 never runs F0 (1 micro-batches per batch); add it to the row"},
+      {"stage 0:", "[x.grid:1] stage 0 never runs F0 (1 micro-batch per batch); add it to the row"},
       {"micro_batches 2\nstage 0: F0 F1 F2 B0 B1 U",
        "[x.grid:2] stage 0 runs F0 and F2 in every repetition, which is the same work twice (2 "
        "micro-batches per batch); keep one of them"},
@@ -498,7 +497,7 @@ TEST(Load, TakesANameOrAFile) {
   expect_same(load(file), find("2bw"), {2, 2, 1});
   const std::string broken = folder.write("broken.grid", "stage 0: F0 B0").string();
   EXPECT_EQ(load_error(broken), "[" + broken +
-                                    ":1] stage 0 never runs U (1 micro-batches per "
+                                    ":1] stage 0 never runs U (1 micro-batch per "
                                     "batch); add it to the row");
 }
 
@@ -506,21 +505,63 @@ TEST(Load, NamesWhatCannotBeFound) {
   const support::TemporaryFolder folder;
   EXPECT_EQ(load_error("2wb"),
             "[schedule] no schedule is called '2wb'; did you mean '2bw'? choose one of 1f1b, 2bw, "
-            "gpipe, interleaved, zb-h1, zb-v, pipedream, paci, or a grid file");
+            "gpipe, interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
   EXPECT_EQ(load_error("something"),
             "[schedule] no schedule is called 'something'; choose one of 1f1b, 2bw, gpipe, "
-            "interleaved, zb-h1, zb-v, pipedream, paci, or a grid file");
+            "interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
   const std::string path = folder.path().string();
-  EXPECT_EQ(load_error(path), "[schedule] '" + path + "' is a folder; name a grid file in it");
+  const std::string inner = (folder.path() / "folder.grid").string();
+  std::filesystem::create_directory(inner);
+  EXPECT_EQ(load_error(inner), "[schedule] '" + inner + "' is a folder; name a grid file in it");
   EXPECT_EQ(load_error(path + "/none.grid"),
             "[schedule] the grid file '" + path +
-                "/none.grid' cannot be read; check its name, or choose a schedule such as '2bw' "
-                "(names have no '/' or '.')");
+                "/none.grid' cannot be read; check its name, or choose a schedule such as '2bw'");
   EXPECT_THAT(load_error("none.grid"),
               HasSubstr("[schedule] the grid file 'none.grid' cannot be read"));
   const std::string large = folder.write("large.grid", std::string((16 << 20) + 1, '#')).string();
   EXPECT_EQ(load_error(large),
             "[schedule] the grid file '" + large + "' has more than 16 MiB; is it one?");
+}
+
+// As in configurations.
+TEST(Load, TakesNothingElseForAGridFile) {
+  const support::TemporaryFolder folder;
+  const std::string other = folder.write("mine.txt", two_stages_of_2bw).string();
+  for (const std::string& name :
+       {other, std::string("./2bw"), std::string("own.Grid"), folder.path().string()}) {
+    EXPECT_EQ(load_error(name), "[schedule] names of grid files end in .grid, but '" + name +
+                                    "' does not; rename the file, or choose one of 1f1b, 2bw, "
+                                    "gpipe, interleaved, zb-h1, zb-v, pipedream, paci");
+  }
+}
+
+std::string print_error(std::string_view name, PipelineShape shape) {
+  try {
+    to_grid(find(name), shape);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(GridFile, WhatCannotBeReadBackIsNotPrinted) {
+  EXPECT_EQ(print_error("gpipe", {1, 10'001, 1}),
+            "[schedule] a grid file has at most 10000 micro-batches per batch, but here are 10001; "
+            "set fewer");
+  EXPECT_EQ(print_error("gpipe", {4097, 1, 1}),
+            "[schedule] a grid file has at most 4096 stages, but here are 4097; set fewer");
+  EXPECT_EQ(print_error("interleaved", {2, 2, 257}),
+            "[schedule] a grid file has at most 256 chunks per stage, but here are 257; set fewer");
+  EXPECT_EQ(print_error("2bw", {4, 10'000, 1}),
+            "[schedule] the numbers of a grid's steps go up to 10000, but with 10000 micro-batches "
+            "per batch one is F10001; set fewer");
+  EXPECT_EQ(print_error("gpipe", {1024, 2000, 1}),
+            "[schedule] a grid file has at most 16 MiB, but this one would have 22 or more; set "
+            "fewer stages, micro-batches or chunks");
+  // At the limits themselves.
+  const Schedule& gpipe = find("gpipe");
+  const PipelineShape longest{1, 10'000, 1};
+  EXPECT_EQ(parse_grid(to_grid(gpipe, longest), "x.grid").only_shape, longest);
 }
 
 /// What must hold for every stage of every grid that is accepted.

@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 #include "schedule/compute.h"
+#include "schedule/execution.h"
+#include "schedule/grid_file.h"
 #include "schedule/symbolic.h"
 #include "support/unrolled.h"
 
@@ -611,6 +613,60 @@ TEST(Validate, AScheduleMustRepeatItself) {
   EXPECT_EQ(message(validate(with_generator("gpipe", never_repeats), {2, 3})),
             "steady state: the actions of 24 batches do not repeat, shifted by 1 to 4 batches; so "
             "nothing is known of a longer run");
+}
+
+/// Forgets the last update of runs of 5, 7, 9 ... batches.
+ActionStream forgets_last_update(int stage, PipelineShape shape, HasBatch has_batch) {
+  auto actions = alternates(stage, shape, has_batch);
+  while (const auto action = actions.next()) {
+    const bool may_forget = action->kind == update && action->batch > 2 && action->batch % 2 == 0;
+    if (may_forget && !has_batch(action->batch + 1)) continue;
+    co_yield *action;
+  }
+}
+
+TEST(Validate, RunsMayEndAnywhereInAPeriod) {
+  const auto verdict = validate(with_generator("gpipe", forgets_last_update), {2, 3});
+  EXPECT_EQ(message(verdict),
+            "nothing left at the end: stage 0, end of its actions: the update from batch 12 is "
+            "missing");
+  EXPECT_EQ(verdict.batches, 13);
+}
+
+TEST(Validate, EvaluationsMustNotStopAFullPipeline) {
+  // Where both stages have evaluated W(1), stage 0 has sent three micro-batches more than stage 1
+  // has taken: one more than fit into the edge. A run of 3 batches ends before it is full.
+  constexpr std::string_view grid =
+      "updates alone\n"
+      "delay 6 3\n"
+      "gradient_buffers 1 4\n"
+      "stage 0: F0 F1 F2 F3 F4 F5 | F6 B0 U\n"
+      "stage 1: F0 F1 F2 | F3 B0 U\n";
+  const auto schedule = parse_grid(grid, "full.grid");
+  const auto verdict = validate(schedule, *schedule.only_shape);
+  EXPECT_EQ(
+      message(verdict),
+      "progress: no stage can go on: stage 0 waits for stage 1 in send_activation of micro-batch 0 "
+      "of batch 6 (weights W(0)), its channel is full; stage 1 waits for stage 0 in "
+      "receive_evaluation of validation micro-batch 0 (weights W(1))");
+}
+
+TEST(Validate, ReductionsThatAllHaveCollectedAreForgotten) {
+  for (const auto& schedule : registry()) {
+    const PipelineShape shape{4, 4, schedule.default_chunks};
+    constexpr std::int64_t batches = 100;
+    const auto lists = lower(schedule, shape, batches);
+    std::vector<ActionSource> sources;
+    for (const auto& actions : lists) {
+      sources.push_back({[next = actions.begin(), end = actions.end()]() mutable {
+        return next == end ? std::nullopt : std::optional(*next++);
+      }});
+    }
+    const auto result = execute(schedule, shape, {batches, {}}, std::move(sources), std::nullopt);
+    ASSERT_FALSE(result.failure);
+    EXPECT_GE(result.reductions_kept, 1);
+    EXPECT_LE(result.reductions_kept, schedule.reductions(shape)) << schedule.name;
+  }
 }
 
 TEST(Validate, ErrorIsOneLineAndTheNeighbourhood) {

@@ -205,6 +205,25 @@ TEST(CostFile, LoadsAFileAndNamesOneThatIsNotThere) {
     EXPECT_STREQ(error.what(),
                  "[costs] 'nowhere/costs.toml' cannot be read; give a file with costs");
   }
+  try {
+    load_costs(folder.path(), two);
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.what(),
+              "[costs] '" + folder.path().string() + "' cannot be read; give a file with costs");
+  }
+}
+
+TEST(CostFile, AnEmptyFileIsCalledSo) {
+  const support::TemporaryFolder folder;
+  const auto file = folder.path() / "costs.toml";
+  write_file_atomically(file, "");
+  try {
+    load_costs(file, two);
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.what(), "[costs] '" + file.string() + "' is empty; write [[stages]] in it");
+  }
 }
 
 }  // namespace

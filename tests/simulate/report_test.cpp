@@ -52,8 +52,9 @@ TEST(Report, JsonHasTheFiguresAndTheCausesOfEveryStage) {
   EXPECT_EQ(json["actions_per_second"], static_cast<double>(run.result.actions) / 0.5);
   EXPECT_EQ(json["batches_done"], 8);
   EXPECT_TRUE(json["stuck"].empty());
-  ASSERT_EQ(json["stages"].size(), 4U);
-  const auto& last = json["stages"][3];
+  EXPECT_EQ(json["stages"], 4);
+  ASSERT_EQ(json["per_stage"].size(), 4U);
+  const auto& last = json["per_stage"][3];
   EXPECT_EQ(last["bubble_fraction"], 3.0 / 11);
   EXPECT_EQ(last["work"], 24 * 4);
   const nlohmann::json causes = {{"activation", 3 * 4}, {"gradient", 0}, {"update", 6 * 4},
@@ -68,7 +69,7 @@ TEST(Report, TextShowsWhereTheTimeGoes) {
   const SimulatedRun run("1f1b", {2, 2}, textbook);
   EXPECT_EQ(
       to_text(run.request, run.result, 0.25),
-      fmt::format("1f1b: 2 stages, 2 micro-batches per batch, 8 batches\n"
+      fmt::format("1f1b, 2 stages, 2 micro-batches, 8 batches\n"
                   "\n"
                   "step time   9 s per batch, from the end of batch 2 to that of batch 6\n"
                   "total time  72 s\n"
@@ -82,9 +83,15 @@ TEST(Report, TextShowsWhereTheTimeGoes) {
                   "     2  2 KiB\n"
                   "        1   66.7 %  ########################aaaauuuuuuuu  update 22.2 %         "
                   "     1  1 KiB\n"
-                  "  # busy; waits for: a activation, g gradient, u update, t transfer, b a full "
-                  "edge; . idle\n",
+                  "  # work, e evaluation; waits: a activation, g gradient, u update, t transfer, "
+                  "b blocked, . idle\n",
                   run.result.actions, static_cast<double>(run.result.actions) / 0.25e6));
+}
+
+TEST(Report, OneOfAKindIsNoPlural) {
+  const SimulatedRun run("gpipe", {1, 1}, textbook, 1);
+  const std::string text = to_text(run.request, run.result, 1);
+  EXPECT_THAT(text, testing::StartsWith("gpipe, 1 stage, 1 micro-batch, 1 batch\n"));
 }
 
 std::vector<std::string> lines_of(const std::string& text) {

@@ -176,6 +176,7 @@ RunResult run_engine(const config::Config& config, const engine::SourceFactory& 
                      std::int64_t validation_micro_batches) {
   RunResult result;
   engine::Pipeline pipeline({.config = &config,
+                             .schedule = engine::proved_schedule(config),
                              .make_source = source,
                              .validation_micro_batches = validation_micro_batches,
                              .report = [&](const engine::Event& event) {

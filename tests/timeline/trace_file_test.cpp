@@ -230,6 +230,13 @@ TEST_F(TraceFile, RefusesContradictionsWithTheirPlace) {
             "the header has stages = 0, which is not within 1 to 65536; write the file again");
   EXPECT_EQ(refusal(with("\"stages\":2", "\"stages\":99999999999999999999")),
             "the header has no whole number 'stages'; write the file again");
+  EXPECT_EQ(refusal(with("\"chunks\":1", "\"chunks\":2000000000")),
+            "the header has chunks = 2000000000, which is not within 1 to 524288; write the file "
+            "again")
+      << "with two stages 2^20 pieces";
+  EXPECT_EQ(refusal(with("\"micro_batches\":2", "\"micro_batches\":2147483647")),
+            "the header has micro_batches = 2147483647, which is not within 1 to 1048576; write "
+            "the file again");
   EXPECT_EQ(refusal(with("\"placement\":\"loop\"", "\"placement\":\"ring\"")),
             "the header has placement = 'ring', known are 'loop' and 'v'; write the file again");
   EXPECT_EQ(refusal(with("\"action\":\"forward\"", "\"action\":\"dream\"")),

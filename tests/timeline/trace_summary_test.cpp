@@ -70,6 +70,39 @@ TEST(Summarize, DoubleBufferedWeightsHaveNoBubbleAndADelayOfOne) {
   }
 }
 
+TEST(Together, StagesAreAddedUp) {
+  StageSummary a;
+  a.usage = {.work = 3, .idle = 1};
+  a.chunks.resize(2);
+  a.chunks[0].forward = {.count = 1, .mean = 4, .p50 = 4, .p95 = 4};
+  a.update = {.count = 2, .mean = 1, .p50 = 1, .p95 = 9};
+  a.least_delay = 1;
+  a.most_delay = 2;
+  StageSummary b;
+  b.usage = {.work = 1, .wait_update = 3};
+  b.chunks.resize(2);
+  b.chunks[0].forward = {.count = 3, .mean = 8, .p50 = 5, .p95 = 7};
+  b.chunks[1].backward_weight = {.count = 5, .mean = 6, .p50 = 6, .p95 = 6};
+  b.least_delay = 0;
+  b.most_delay = 1;
+  const auto sum = together(std::vector{a, b});
+  EXPECT_EQ(sum.usage.work, 4);
+  EXPECT_EQ(sum.usage.bubble(), 4);
+  EXPECT_EQ(sum.bubble_fraction, 0.5);
+  ASSERT_EQ(sum.chunks.size(), 2U);
+  EXPECT_EQ(sum.chunks[0].forward.count, 4);
+  EXPECT_EQ(sum.chunks[0].forward.mean, 7) << "of all four";
+  EXPECT_EQ(sum.chunks[0].forward.p50, 5);
+  EXPECT_EQ(sum.chunks[0].forward.p95, 7);
+  EXPECT_EQ(sum.chunks[1].backward_weight.count, 5) << "which the first stage has none of";
+  EXPECT_EQ(sum.chunks[1].backward_weight.mean, 6);
+  EXPECT_EQ(sum.update.count, 2);
+  EXPECT_EQ(sum.update.p95, 9);
+  EXPECT_EQ(sum.contribute.count, 0);
+  EXPECT_EQ(sum.least_delay, 0);
+  EXPECT_EQ(sum.most_delay, 2);
+}
+
 TEST(Summarize, SeesEachStagesOwnDelay) {
   const auto summary = summarize(simulated("pipedream", {4, 1, 1}, 30));
   for (std::size_t s = 0; s < 4; ++s) {

@@ -526,6 +526,31 @@ TEST(StageThreads, AVersionThatIsNotThereIsRefusedByTheSlots) {
   }
 }
 
+TEST(StageThreads, AFailedRunIsRecordedUpToItsFailure) {
+  FakeRun run{.shape = {1, 2}, .batches = 1000};
+  run.fail_stage = 0;
+  run.fail_at = {schedule::ActionKind::forward, 5, 1, 4};
+  const auto& schedule = schedule::find(run.schedule);
+  auto reduction = make_reduction(run, schedule);
+  FakeStage stage(0, run, schedule, reduction);
+  std::deque<StageClock> clocks(1);
+  std::vector<timeline::Span> spans;
+  std::deque<SpanRecorder> recorders;
+  recorders.emplace_back(std::chrono::steady_clock::now(), [&](auto block) {
+    spans.insert(spans.end(), block.begin(), block.end());
+  });
+  StageThreads<Payload> threads{.stages = {&stage},
+                                .streams = {},
+                                .shape = run.shape,
+                                .clocks = &clocks,
+                                .recorders = &recorders};
+  threads.streams.push_back(schedule.generate(0, run.shape, [](std::int64_t) { return true; }));
+  EXPECT_THROW(run_stage_threads(std::move(threads)), StageFailure);
+  ASSERT_FALSE(spans.empty());
+  const Action last{schedule::ActionKind::backward, 5, 0, 4};
+  EXPECT_EQ(spans.back().action, last);
+}
+
 TEST(StageThreads, ARecordedRunHasEveryActionInOrderOfTime) {
   const FakeRun run{.schedule = "zb-v", .shape = {2, 4, 2}, .batches = 3, .random_delays = true};
   const auto& schedule = schedule::find(run.schedule);
