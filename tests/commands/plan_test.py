@@ -213,7 +213,7 @@ class Plan(unittest.TestCase):
                     "pieces, but the model has 10 units; set --stages and --chunks with a product "
                     "of 10 or less", *model, "--batch-tokens", "4096", "--schedule", "interleaved",
                     "--stages", "4", "--chunks", "1073741824")
-        self.refuse("[plan] no layout is possible: 16777216 micro-batches for 1 pieces of the "
+        self.refuse("[plan] no layout is possible: 4194304 micro-batches for 1 pieces of the "
                     "model, but their product can be at most 1048576 for a plan; set "
                     "--batch-tokens 268435456 or less", *model, "--batch-tokens", str(2**36))
         self.refuse("[plan] a batch of 1099511627776 tokens has 17179869184 sequences of 64, but "

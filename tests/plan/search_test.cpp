@@ -285,6 +285,11 @@ TEST(SearchTest, SuggestionsAreSettingsThatWork) {
   EXPECT_EQ(error_in(tiny(12), ideal(8), space),
             "[plan] 2 stages x 5 replicas need 10 ranks, but the cluster has 8; set --replicas 4, "
             "or --stages 1 or fewer");
+  space.stages = 1;
+  space.replicas = 6;  // 7 are nearer, but are more than there are ranks
+  EXPECT_EQ(error_in(tiny(14), ideal(6), space),
+            "[plan] 6 replicas do not divide the batch of 14 sequences of 4 tokens; set "
+            "--replicas 2, or --batch-tokens 72");
   space.stages = 4;
   space.replicas = std::numeric_limits<int>::max();
   EXPECT_EQ(error_in(tiny(12), ideal(8), space),
