@@ -34,20 +34,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::int64_t pieces(schedule::PipelineShape shape) {
-  return static_cast<std::int64_t>(shape.stages) * shape.chunks;
-}
-
-/// Before anything is allocated.
-void check_size(schedule::PipelineShape shape) {
-  constexpr std::int64_t most_pieces = 1 << 20;
-  if (pieces(shape) <= most_pieces) return;
-  throw user_error("simulate",
-                   "{} stages of {} chunks are {} pieces of the model, but at most {} can be "
-                   "simulated; set fewer stages",
-                   shape.stages, shape.chunks, pieces(shape), most_pieces);
-}
-
 /// Of a built-in schedule, executed to prove it: some 3 seconds.
 constexpr double most_actions_to_validate = 50e6;
 
@@ -75,7 +61,6 @@ void run(const Options& options) {
   request.shape = shape_of("simulate", options.shape, schedule);
   request.batches = options.batches;
   check_shape(schedule, request.shape);
-  check_size(request.shape);
   const bool proved = is_to_be_proved(schedule, request.shape);
   if (proved) require_valid(schedule, request.shape);
   const simulate::Costs costs = simulate::make_costs(options.costs, request.shape);

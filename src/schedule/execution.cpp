@@ -87,6 +87,7 @@ struct Stage {
   bool was_blocked = false;
   std::uint64_t hash = 0;        // of the actions since the last contribute
   std::int64_t contributed = 0;  // batches
+  std::int64_t updates = 0;
 };
 
 constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
@@ -121,6 +122,7 @@ class Execution {
   void send(int number, const Action& action);
   void on_contribute(int number, const Action& action);
   void on_await_reduction(int number, const Action& action);
+  void check_decision(int number);
   void fail(int number, BrokenRule broken);
   void fail_by_deadlock();
   std::string waits_for(int number);
@@ -148,7 +150,8 @@ class Execution {
   Repetition repetition_;
   std::vector<int> ready_;
   std::vector<bool> is_ready_;
-  std::int64_t decided_ = -1;  // highest batch that the first stage has decided
+  std::int64_t decided_ = -1;                      // highest batch that the first stage has decided
+  std::vector<std::int64_t> updates_at_decision_;  // of that stage, for every batch
   std::vector<int> waiting_for_decision_;
   ExecutionResult result_;
 };
@@ -267,6 +270,7 @@ void Execution::fetch(int number) {
   }
   if (number == 0 && *me.source.asked > decided_) {
     decided_ = *me.source.asked;
+    updates_at_decision_.resize(static_cast<std::size_t>(decided_) + 1, me.updates);
     for (const int waiting : std::exchange(waiting_for_decision_, {})) wake(waiting);
   }
 }
@@ -311,6 +315,8 @@ void Execution::run(int number) {
       if (broken) return fail(number, std::move(*broken));
     }
     if (!may_go(number)) return;
+    check_decision(number);
+    if (me.failed) return;
     if (me.current) {
       perform(number);
       if (me.failed) return;
@@ -338,7 +344,26 @@ void Execution::perform(int number) {
   } else {
     if (window_) draw(number, action, me.slot);
     ++me.slot;
+    if (action.kind == update) ++me.updates;
   }
+}
+
+/// The first stage may wait in an evaluation for all others to begin it.
+void Execution::check_decision(int number) {
+  const Stage& me = stage(number);
+  if (run_.evaluation.micro_batches == 0 || me.source.asked == nullptr || *me.source.asked < 0) {
+    return;
+  }
+  const auto batch = *me.source.asked;
+  const auto evaluated = updates_at_decision_[static_cast<std::size_t>(batch)];
+  if (me.updates >= evaluated) return;
+  fail(
+      number,
+      {"evaluations",
+       fmt::format("to go on the stage must know whether the run has batch {}, but stage 0 decides "
+                   "that behind its evaluation of W({}), in which it may wait for this stage's; "
+                   "update at the same place on both",
+                   batch, evaluated)});
 }
 
 void Execution::receive(int number, const Action& action) {

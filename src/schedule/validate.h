@@ -26,10 +26,9 @@
 // micro-batches, more than an edge holds: of two neighbouring stages, neither ends it before the
 // other begins it. So if one needs, before it begins, what a neighbour does only after the end
 // (sends, or takes to make room), that is a deadlock here. Reductions cannot need that: what was
-// collected before an update was contributed before it. Hence in a schedule that passes nothing in
-// front of an evaluation depends on what is behind it, and the schedule stands any number of
-// micro-batches; fewer evaluations only spare waits. This presumes that the first stage decides
-// about a batch no later, counted in updates, than another one asks for it.
+// collected before an update was contributed before it. Decisions about batches are held to that
+// by a rule. Hence in a schedule that passes nothing in front of an evaluation depends on what is
+// behind it, and it stands any number of micro-batches; fewer evaluations only spare waits.
 
 #include <cstdint>
 #include <optional>
@@ -60,8 +59,8 @@ struct Verdict {
 };
 
 /// Executes the schedule. The shape must be one without complaint.
-/// Memory: what is in flight, not the number of actions; and d numbers for every message in flight
-/// and reduction under way, where their senders have collected different ones.
+/// Memory: what is in flight, not the number of actions, and one number per batch; up to d numbers
+/// for every message in flight and every reduction under way.
 /// Time: some 70 ns per action of the runs, and d numbers are compared or copied for every
 /// reduction that a stage collects or is told of. Mostly n is 6 or 8. But it grows with the delay
 /// and the batches in flight: to 4 d where stages update alone and m is 1, which with evaluations

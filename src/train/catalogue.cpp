@@ -10,6 +10,8 @@
 namespace penstock::train {
 namespace {
 
+static_assert(config::grid_suffix == schedule::grid_suffix);
+
 config::ScheduleSpec spec_of(const schedule::Schedule& schedule) {
   return {.name = schedule.name,
           .summary = schedule.summary,

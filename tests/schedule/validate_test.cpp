@@ -651,6 +651,39 @@ TEST(Validate, EvaluationsMustNotStopAFullPipeline) {
       "receive_evaluation of validation micro-batch 0 (weights W(1))");
 }
 
+TEST(Validate, EvaluationsMustNotDependOnTheirSize) {
+  // Stage 1 takes the forward that stage 0 does behind its evaluation before it begins its own: two
+  // micro-batches would wait in the edge until then, but not a third.
+  constexpr std::string_view grid =
+      "updates alone\n"
+      "delay 0 1\n"
+      "gradient_buffers 1 2\n"
+      "collect_after 2\n"
+      "stage 0: F0 B0 U\n"
+      "stage 1: F0 B0 | F1 U B1\n";
+  const auto schedule = parse_grid(grid, "late.grid");
+  EXPECT_EQ(
+      message(validate(schedule, *schedule.only_shape)),
+      "progress: no stage can go on: stage 0 waits for stage 1 in send_evaluation of validation "
+      "micro-batch 2 (weights W(1)), its channel is full; stage 1 waits for stage 0 to decide "
+      "about "
+      "batch 1");
+}
+
+TEST(Validate, BatchesAreDecidedInFrontOfAnEvaluationWhereTheyMustBeKnownThere) {
+  // Four micro-batches let stage 0 out of its evaluation as soon as stage 1 is in; many do not.
+  constexpr std::string_view grid =
+      "stage 0: F0 B0 U\n"
+      "stage 1: F0 B0 U\n"
+      "stage 2: F0 B0 | U F1 B1\n";
+  const auto schedule = parse_grid(grid, "decision.grid");
+  EXPECT_EQ(
+      message(validate(schedule, *schedule.only_shape)),
+      "evaluations: stage 2, await_reduction of batch 0: to go on the stage must know whether "
+      "the run has batch 1, but stage 0 decides that behind its evaluation of W(1), in which "
+      "it may wait for this stage's; update at the same place on both");
+}
+
 TEST(Validate, ReductionsThatAllHaveCollectedAreForgotten) {
   for (const auto& schedule : registry()) {
     const PipelineShape shape{4, 4, schedule.default_chunks};
