@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
+
 namespace penstock {
 namespace {
 
@@ -16,9 +18,20 @@ namespace {
                           fmt::format("cannot {} '{}'", action, path.string()));
 }
 
+/// Where to write for `target`: what a link points to, so that the link stays.
+std::filesystem::path replaceable(std::filesystem::path target) {
+  const auto what = std::filesystem::status(target);
+  if (std::filesystem::exists(what) && !std::filesystem::is_regular_file(what)) {
+    throw user_error("file", "'{}' is a folder or a device, which cannot be replaced; name a file",
+                     target.string());
+  }
+  if (!std::filesystem::is_symlink(target) || !std::filesystem::exists(what)) return target;
+  return std::filesystem::canonical(target);
+}
+
 }  // namespace
 
-AtomicFile::AtomicFile(std::filesystem::path target) : target_(std::move(target)) {
+AtomicFile::AtomicFile(std::filesystem::path target) : target_(replaceable(std::move(target))) {
   if (target_.has_parent_path()) std::filesystem::create_directories(target_.parent_path());
   temporary_ = target_;
   temporary_ += fmt::format(".partial-{}", ::getpid());

@@ -12,7 +12,9 @@ namespace penstock {
 /// Collects a file under a temporary name in the target's folder. `commit()` flushes it to the
 /// disk and renames it to `target`; without it the destructor removes the temporary, so a reader
 /// never sees half a file. Creates missing parent folders.
-/// Errors: std::system_error naming the file (full disk, permissions).
+/// A link to a file stays, and the file is replaced.
+/// Errors: UserError for a folder or a device, std::system_error naming the file (full disk,
+/// permissions).
 /// Threads: one writer per object.
 class AtomicFile {
  public:

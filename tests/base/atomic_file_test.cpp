@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstddef>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <system_error>
 #include <vector>
 
+#include "base/error.h"
 #include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 
@@ -19,6 +21,7 @@ using support::FileSizeLimit;
 using support::TemporaryFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::UnorderedElementsAre;
 
 std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
@@ -88,8 +91,32 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFileAndNamesTheNewOne) {
 TEST(AtomicFile, ATargetThatIsAFolderIsAnErrorAndNothingStays) {
   const TemporaryFolder folder;
   folder.write("target/inside.txt", "x");
-  EXPECT_THROW(write_file_atomically(folder / "target", "text"), std::system_error);
+  EXPECT_THROW(write_file_atomically(folder / "target", "text"), UserError);
   EXPECT_THAT(names_in(folder.path()), ElementsAre("target"));
+}
+
+TEST(AtomicFile, WhatIsNoFileIsNotReplaced) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  try {
+    write_file_atomically(folder / "pipe", "text");
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "[file] '" + (folder / "pipe").string() +
+                  "' is a folder or a device, which cannot be replaced; name a file");
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+}
+
+TEST(AtomicFile, ALinkStaysAndItsFileIsReplaced) {
+  const TemporaryFolder folder;
+  folder.write("real/file", "old");
+  std::filesystem::create_symlink("real/file", folder / "link");
+  write_file_atomically(folder / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_EQ(folder.read("real/file"), "new");
+  EXPECT_THAT(names_in(folder.path()), UnorderedElementsAre("link", "real"));
 }
 
 TEST(AtomicFile, AFolderThatIsAFileIsAnError) {
