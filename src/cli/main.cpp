@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <system_error>
 
 #include "base/error.h"
 #include "cli/commands.h"
@@ -29,6 +32,14 @@ void add_commands(CLI::App& app) {
   penstock::cli::add_version_command(app);
 }
 
+/// A result that did not arrive is no success. Errors: std::system_error.
+void finish_output() {
+  std::cout.flush();
+  if (std::cout && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(),
+                          "cannot write to the standard output");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -36,6 +47,7 @@ int main(int argc, char** argv) {
   try {
     add_commands(app);
     app.parse(argc, argv);
+    finish_output();
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <regex>
 #include <vector>
 
 #include "base/suggest.h"
@@ -39,6 +40,22 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
   return near.empty() ? std::string() : fmt::format("; did you mean '{}'?", near);
 }
 
+/// CLI11's texts where they give no rule or show a limit nobody has to know.
+std::string in_our_words(const std::string& text) {
+  static const std::regex conversion(R"(Could not convert: (\S+) = (.*))");
+  static const std::regex negative(R"((\S+): Value (\S+) not in range 0\.0+ to 17976\d+.*)");
+  std::smatch match;
+  if (std::regex_match(text, match, conversion)) {
+    return fmt::format("{} is '{}', which is no number that it takes; give a number",
+                       match[1].str(), match[2].str());
+  }
+  if (std::regex_match(text, match, negative)) {
+    return fmt::format("{} is {}, but must be at least 0; give 0 or more", match[1].str(),
+                       match[2].str());
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string describe_parse_error(const CLI::App& root, const CLI::ParseError& error, int argc,
@@ -62,7 +79,7 @@ std::string describe_parse_error(const CLI::App& root, const CLI::ParseError& er
                          did_you_mean(word, flags), help);
     }
   }
-  return fmt::format("[command line] {}; see {}", error.what(), help);
+  return fmt::format("[command line] {}; see {}", in_our_words(error.what()), help);
 }
 
 }  // namespace penstock::cli

@@ -87,6 +87,13 @@ void check_size(PipelineShape shape, std::int64_t batches) {
     throw user_error("schedule", "--batches must be at least 1, but it is {}; set --batches 3",
                      batches);
   }
+  constexpr int most_stages = 4096;
+  if (shape.stages > most_stages) {
+    throw user_error("schedule",
+                     "--stages is {}, but at most {} fit a picture; set fewer, or use 'penstock "
+                     "simulate'",
+                     shape.stages, most_stages);
+  }
   const double cells = 3.0 * shape.pieces() * shape.micro_batches * static_cast<double>(batches);
   if (cells <= static_cast<double>(most_cells)) return;
   throw user_error("schedule",

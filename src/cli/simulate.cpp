@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -54,6 +55,23 @@ std::string with_proved(const std::string& json, bool proved) {
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+/// Some five minutes at the speed that benchmarks/simulator.cpp measures.
+void check_work(const simulate::Request& request) {
+  constexpr double most_actions = 1e10;
+  constexpr double per_micro_batch = 6;  // F and B, with the transfers around them
+  const double per_batch = per_micro_batch * request.shape.pieces() * request.shape.micro_batches;
+  const double actions = per_batch * static_cast<double>(request.batches);
+  if (actions <= most_actions) return;
+  throw user_error("simulate",
+                   "{} stages, {} micro-batches and {} batches are about {:.2g} actions, but at "
+                   "most {:.0g} are simulated; set {}",
+                   request.shape.stages, request.shape.micro_batches, request.batches, actions,
+                   most_actions,
+                   per_batch <= most_actions
+                       ? fmt::format("--batches {:.0f}", std::floor(most_actions / per_batch))
+                       : std::string("fewer stages or micro-batches"));
+}
+
 void run(const Options& options) {
   const schedule::Schedule schedule = schedule::load(options.schedule);
   simulate::Request request;
@@ -61,6 +79,7 @@ void run(const Options& options) {
   request.shape = shape_of("simulate", options.shape, schedule);
   request.batches = options.batches;
   check_shape(schedule, request.shape);
+  check_work(request);
   const bool proved = is_to_be_proved(schedule, request.shape);
   if (proved) require_valid(schedule, request.shape);
   const simulate::Costs costs = simulate::make_costs(options.costs, request.shape);

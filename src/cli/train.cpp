@@ -24,6 +24,10 @@ struct Arguments {
   bool help_config = false;
 };
 
+std::string file_name(const std::string& given) {
+  return given.empty() ? "a file's name is empty; name one" : "";
+}
+
 void run(const Arguments& arguments) {
   const auto catalogue = train::catalogue();
   if (arguments.help_config) {
@@ -50,8 +54,10 @@ void add_train_command(CLI::App& root) {
       ->add_option("--set", arguments->overrides,
                    "Override one key: --set section.key=value. May be repeated.")
       ->allow_extra_args(false);
-  command->add_option("--trace", arguments->trace,
-                      "Record what every stage does and when; for penstock trace and Perfetto.");
+  command
+      ->add_option("--trace", arguments->trace,
+                   "Record what every stage does and when; for penstock trace and Perfetto.")
+      ->check(file_name);
   command->add_flag("--json", arguments->json, "Print the summary as one JSON object at the end.");
   command->add_flag("--help-config", arguments->help_config,
                     "Explain every section and key of a configuration.");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -134,9 +135,22 @@ void save_weights(const std::filesystem::path& path,
   if (earlier_failure) std::rethrow_exception(earlier_failure);
 }
 
-void check_trace_path(const std::filesystem::path& path) {
-  if (!path.empty() && (std::filesystem::is_directory(path) || !path.has_filename())) {
+void check_trace_path(const std::filesystem::path& path, const RunFolder& run) {
+  if (path.empty()) return;
+  if (std::filesystem::is_directory(path) || !path.has_filename()) {
     throw user_error("trace", "--trace '{}' is a folder; name a file in it", path.string());
+  }
+  const auto same = [&](const std::filesystem::path& other) {
+    return std::filesystem::absolute(path).lexically_normal() ==
+           std::filesystem::absolute(other).lexically_normal();
+  };
+  const auto taken = {run.path,      run.config(), run.metrics(),
+                      run.weights(), run.grid(),   run.tokenizer()};
+  if (std::ranges::any_of(taken, same)) {
+    throw user_error("trace",
+                     "--trace '{}' is where the run itself is written (output.dir); name another "
+                     "file, such as '{}'",
+                     path.string(), (run.path / "trace.json").string());
   }
 }
 
@@ -184,7 +198,7 @@ void print_sample(std::ostream& out, const config::Config& config, const RunData
 observe::RunSummary train(const config::Config& config, const TrainOutput& output) {
   std::ostream& out = output.text;
   const auto schedule = engine::proved_schedule(config);
-  check_trace_path(output.trace);
+  check_trace_path(output.trace, RunFolder{config.output.dir});
   const RunData data(config, show_preparation(output));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
   const bool has_data = !data.prepared().train.empty();

@@ -2,8 +2,11 @@
 """Flags, help and version."""
 
 import json
+import os
+import subprocess
+import unittest
 
-from workplace import SECTIONS, main, with_settings, Workplace
+from workplace import SECTIONS, main, program, with_settings, Workplace
 
 
 class CommandLine(Workplace):
@@ -22,6 +25,32 @@ class CommandLine(Workplace):
             (["--sett"], "'--sett'"),
             (["tokenize", "text"], "[command line]", "--out"),
             (["version", "extra"], "[command line]", "extra"))
+
+    def test_numbers_that_are_none(self):
+        draw = ["schedule", "2bw", "--stages", "4", "--micro-batches", "8"]
+        self.refuse(
+            (["schedule", "2bw", "--stages", "four"],
+             "[command line] --stages is 'four', which is no number that it takes; give a number"),
+            ([*draw, "--from", "-1"],
+             "[command line] --from is -1, but must be at least 0; give 0 or more"),
+            (["schedule", "gpipe", "--stages", "300000", "--micro-batches", "1"],
+             "at most 4096 fit a picture"),
+            (["simulate", "--schedule", "2bw", "--stages", "4", "--micro-batches", "8",
+              "--batches", "100000000000"], "set --batches 52083333"),
+            (["train", "a.toml", "--trace", ""], "--trace", "a file's name is empty"))
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
+    def test_a_full_disk_behind_the_output_is_no_success(self):
+        for arguments in (["version"], ["schedule", "2bw", "--stages", "3", "--micro-batches", "4",
+                                        "--grid"],
+                          ["simulate", "--schedule", "1f1b", "--stages", "3", "--micro-batches",
+                           "4", "--json"]):
+            with open("/dev/full", "wb") as full:
+                result = subprocess.run([program(), *arguments], stdout=full, check=False,
+                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(result.stderr.decode(),
+                             "cannot write to the standard output: No space left on device\n")
 
     def test_every_help_has_an_example(self):
         for arguments in ([], ["train"], ["generate"], ["tokenize"], ["schedule"], ["simulate"],

@@ -211,7 +211,11 @@ class Schedules(Workplace):
 
     def test_a_trace_that_cannot_be_written_costs_no_run(self):
         os.mkdir(self.path("folder"))
-        self.refuse((["train", "a.toml", "--trace", "folder"], "[trace] --trace 'folder' is a folder"))
+        self.refuse(
+            (["train", "a.toml", "--trace", "folder"], "[trace] --trace 'folder' is a folder"),
+            (["train", "a.toml", "--trace", "out"], "[trace] --trace 'out' is where the run itself",
+             "'out/trace.json'"),
+            (["train", "a.toml", "--trace", "./out/model.safetensors"], "name another file"))
 
     def test_a_run_keeps_its_grid(self):
         self.write("mine.grid", self.succeed("schedule", "2bw", "--stages", "2",

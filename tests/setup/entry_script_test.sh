@@ -55,6 +55,7 @@ stand_in ninja <<'END'
 [[ -z ${FAKE_BROKEN:-} ]] || { cat "$FAKE_BROKEN"; exit 1; }
 printf '#!/bin/bash\necho "cwd $PWD arguments $*"\n' >"$2/bin/penstock"
 chmod +x "$2/bin/penstock"
+echo '[0/2] Re-checking globbed directories...'
 echo 'ninja: no work to do.'
 END
 
