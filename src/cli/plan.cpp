@@ -171,8 +171,9 @@ std::list<schedule::Schedule> load_schedules(const std::vector<std::string>& nam
 plan::Space make_space(const Arguments& a, const std::list<schedule::Schedule>& schedules) {
   plan::Space space;
   for (const auto& schedule : schedules) space.schedules.push_back(&schedule);
-  if (a.recompute == "none") space.recompute = {plan::Recompute::none};
-  if (a.recompute == "block") space.recompute = {plan::Recompute::block};
+  if (a.recompute != "any") {
+    std::erase_if(space.recompute, [&](auto choice) { return plan::name(choice) != a.recompute; });
+  }
   space.stages = a.stages;
   space.replicas = a.replicas;
   space.micro_batch = a.micro_batch;
@@ -284,10 +285,9 @@ void add_space_options(CLI::App& command, Arguments& a) {
       .add_option("--schedule", a.schedules,
                   "Only this schedule, or the grid in this file. May be repeated.")
       ->allow_extra_args(false);
-  command.add_option("--recompute", a.recompute, "none, block or any.")
-      ->check(CLI::IsMember({"none", "block", "any"}));
-  command.add_flag("--train-here", a.train_here,
-                   "Only what train runs today: one replica, no recomputation.");
+  command.add_option("--recompute", a.recompute, "none, block, stage or any.")
+      ->check(CLI::IsMember({"none", "block", "stage", "any"}));
+  command.add_flag("--train-here", a.train_here, "Only what train runs today: one replica.");
   command.add_flag("--bucketed", a.bucketed,
                    "Sum gradients over replicas while the last micro-batch's backward runs.");
 }

@@ -30,9 +30,14 @@ struct ScheduleSpec {
   /// Whether all stages' gradients of a batch are known before any of them updates. Without that
   /// there is nothing to clip by, and a tied embedding has no sum of its two gradients.
   bool updates_together = true;
-  /// Why it cannot run so: rule, values, what to set; empty where it can.
-  std::function<std::string(std::int64_t stages, std::int64_t micro_batches, std::int64_t chunks)>
-      complaint = [](auto, auto, auto) { return std::string(); };
+  /// A complaint about a shape; empty where there is none.
+  using ComplaintAboutShape = std::function<std::string(
+      std::int64_t stages, std::int64_t micro_batches, std::int64_t chunks)>;
+  /// Why it cannot run so: rule, values, what to set.
+  ComplaintAboutShape complaint = [](auto, auto, auto) { return std::string(); };
+  /// Why it has no updates without delay before and after its own, in a shape without complaint:
+  /// a reason to be put behind "but".
+  ComplaintAboutShape complaint_about_sync_steps = [](auto, auto, auto) { return std::string(); };
 };
 
 /// Names of grid files end with this.

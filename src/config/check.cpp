@@ -162,6 +162,38 @@ void check_length(const Config& config) {
   }
 }
 
+void check_sync_steps(const Config& config, const Catalogue& catalogue) {
+  const PipelineConfig& pipeline = config.pipeline;
+  const std::int64_t updates = config.updates();
+  const std::pair<const char*, std::int64_t> numbers[] = {
+      {"sync_steps", pipeline.sync_steps}, {"final_sync_steps", pipeline.final_sync_steps}};
+  const auto schedule = find_schedule(catalogue, pipeline.schedule);
+  for (const auto& [key, steps] : numbers) {
+    if (steps == 0) continue;
+    const std::string complaint =
+        schedule ? schedule->complaint_about_sync_steps(pipeline.stages, pipeline.micro_batches,
+                                                        pipeline.chunks)
+                 : std::string();
+    if (!complaint.empty()) {
+      throw user_error("config", "pipeline.{} = {}, but {}; set pipeline.{} = 0", key, steps,
+                       complaint, key);
+    }
+    if (steps > updates) {
+      throw user_error("config",
+                       "pipeline.{} = {} is more than the run of {} updates; set pipeline.{} = {} "
+                       "or less",
+                       key, steps, updates, key, updates);
+    }
+  }
+  if (pipeline.final_sync_steps > updates - pipeline.sync_steps) {
+    throw user_error("config",
+                     "pipeline.sync_steps = {} and pipeline.final_sync_steps = {} are together "
+                     "more than the run of {} updates; set pipeline.final_sync_steps = {} or less",
+                     pipeline.sync_steps, pipeline.final_sync_steps, updates,
+                     updates - pipeline.sync_steps);
+  }
+}
+
 void check_train(const Config& config) {
   check_length(config);
   const std::int64_t updates = config.updates();
@@ -187,6 +219,7 @@ void check(const Config& config, const Catalogue& catalogue) {
   check_pipeline(config, catalogue);
   check_fallback(config, catalogue);
   check_train(config);
+  check_sync_steps(config, catalogue);
 }
 
 }  // namespace penstock::config

@@ -3,11 +3,11 @@
 //
 //   [model]      preset | layers, width, heads, kv_heads, ff, vocab, seq, tied, norm_eps, rope_base
 //   [data]       train, val, tokenizer, val_fraction, separator, cache
-//   [pipeline]   stages, schedule, chunks, micro_batches, micro_batch, partition
+//   [pipeline]   stages, schedule, chunks, micro_batches, micro_batch, partition, recompute, ...
 //   [optimizer]  name and the optimizer's own options; [optimizer.fallback] likewise
 //   [correction] name and the correction's own options
 //   [train]      steps | tokens, warmup, final_lr, clip, precision, seed, threads, eval_every, ...
-//   [output]     dir, sample, sample_tokens
+//   [output]     dir, sample, sample_tokens, save_every
 //
 // Defaults, ranges and help are declared once, in config/sections.cpp and in each component's file.
 
@@ -25,6 +25,9 @@
 namespace penstock::config {
 
 enum class Precision { fp32, bf16 };
+/// What is computed again in the backward instead of being kept since the forward.
+enum class Recompute { none, block, stage };
+enum class DeviceKind { cpu, cuda };
 
 /// The decoder's shape. After loading every number is set, from the preset or by hand.
 struct ModelConfig {
@@ -63,6 +66,9 @@ struct PipelineConfig {
   std::int64_t micro_batches = 1;  ///< Per batch, that is per update.
   std::int64_t micro_batch = 1;    ///< Sequences of one micro-batch.
   IntegerList partition;           ///< Units of each piece in model order; empty: "auto".
+  Recompute recompute = Recompute::none;
+  std::int64_t sync_steps = 0;  ///< First updates without delay, before `schedule` takes over.
+  std::int64_t final_sync_steps = 0;  ///< Last updates without delay.
 
   bool operator==(const PipelineConfig&) const = default;
 };
@@ -83,10 +89,13 @@ struct TrainConfig {
   double final_lr = 0.1;               ///< Fraction of the peak learning rate.
   double clip = 1.0;                   ///< Limit of the global gradient norm; 0: off.
   Precision precision = Precision::fp32;
+  DeviceKind device = DeviceKind::cpu;
   std::int64_t seed = 0;
   std::int64_t threads = 0;         ///< Of each stage; 0: cores / stages.
   std::int64_t eval_every = 0;      ///< Updates; 0: at the end only.
   std::int64_t eval_sequences = 0;  ///< Of the validation set; 0: all.
+  std::int64_t skip_limit = 0;      ///< Updates skipped in a row that end the run.
+  double watchdog = 0;              ///< Seconds without progress until it is reported; 0: never.
 
   bool operator==(const TrainConfig&) const = default;
 };
@@ -95,6 +104,7 @@ struct OutputConfig {
   std::string dir;     ///< The run folder.
   std::string sample;  ///< Prompt of the text printed at the end; empty: none.
   std::int64_t sample_tokens = 0;
+  std::int64_t save_every = 0;  ///< Updates between two checkpoints; 0: none.
 
   bool operator==(const OutputConfig&) const = default;
 };

@@ -160,9 +160,16 @@ OptionTable<PipelineConfig> pipeline_options(const Catalogue& catalogue) {
                "micro-batches of a batch, that is of an update")
       .integer("micro_batch", &PipelineConfig::micro_batch, 1, Range::between(1, many),
                "sequences of a micro-batch")
-      .integer_list(
-          "partition", &PipelineConfig::partition, "auto", Range::between(1, many),
-          "units of each piece in model order, such as [5, 13]; auto balances their cost");
+      .integer_list("partition", &PipelineConfig::partition, "auto", Range::between(1, many),
+                    "units of each piece in model order, such as [5, 13]; auto balances their cost")
+      .choice("recompute", &PipelineConfig::recompute, Recompute::none,
+              {{"none", Recompute::none}, {"block", Recompute::block}, {"stage", Recompute::stage}},
+              "keep only the inputs of blocks, or of stages, until the backward and compute the "
+              "rest again; the same bits for less memory")
+      .integer("sync_steps", &PipelineConfig::sync_steps, 0, Range::between(0, very_many),
+               "first updates that are made without delay, before the schedule takes over")
+      .integer("final_sync_steps", &PipelineConfig::final_sync_steps, 0,
+               Range::between(0, very_many), "last updates that are made without delay");
   return table;
 }
 
@@ -182,6 +189,9 @@ OptionTable<TrainConfig> train_options() {
       .choice("precision", &TrainConfig::precision, Precision::fp32,
               {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},
               "of the computation; weights and optimizer state are always fp32")
+      .choice("device", &TrainConfig::device, DeviceKind::cpu,
+              {{"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}},
+              "where the stages compute; cuda: all on one GPU, each on a stream of its own")
       .integer("seed", &TrainConfig::seed, 0, Range::at_least(0),
                "of the initial weights and of the order of the data")
       .integer("threads", &TrainConfig::threads, 0, Range::between(0, 1024),
@@ -189,7 +199,11 @@ OptionTable<TrainConfig> train_options() {
       .integer("eval_every", &TrainConfig::eval_every, 0, Range::between(0, very_many),
                "updates between two evaluations; 0 evaluates at the end only")
       .integer("eval_sequences", &TrainConfig::eval_sequences, 64, Range::between(0, very_many),
-               "sequences of the validation set in an evaluation; 0 is all");
+               "sequences of the validation set in an evaluation; 0 is all")
+      .integer("skip_limit", &TrainConfig::skip_limit, 10, Range::between(1, many),
+               "updates in a row skipped for a NaN or an infinity after which the run fails")
+      .real("watchdog", &TrainConfig::watchdog, 60.0, Range::at_least(0),
+            "seconds in one action after which a stage is reported; 0 is never");
   return table;
 }
 
@@ -200,7 +214,9 @@ OptionTable<OutputConfig> output_options() {
       .text("sample", &OutputConfig::sample, "",
             "prompt of the text printed at the end; empty prints none")
       .integer("sample_tokens", &OutputConfig::sample_tokens, 200, Range::between(1, many),
-               "tokens of that text");
+               "tokens of that text")
+      .integer("save_every", &OutputConfig::save_every, 0, Range::between(0, very_many),
+               "updates between two checkpoints, from which --resume goes on; 0 saves none");
   return table;
 }
 

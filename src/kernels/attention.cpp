@@ -2,6 +2,8 @@
 
 #include <tuple>
 
+#include "kernels/composed.h"
+
 namespace penstock::kernels {
 namespace {
 
@@ -25,12 +27,18 @@ at::Tensor to_heads(const at::Tensor& rows, std::int64_t sequences, std::int64_t
   return rows.view({sequences, rows.size(0) / sequences, -1, width}).transpose(1, 2);
 }
 
+std::int64_t queries(const at::Tensor& qkv, const HeadShape& shape, std::int64_t sequences) {
+  return composed::queries_at_once(shape, sequences, qkv.size(0) / sequences);
+}
+
 constexpr double no_dropout = 0.0;
 constexpr bool causal = true;
 
 }  // namespace
 
 Attended attention(const at::Tensor& qkv, const HeadShape& shape, std::int64_t sequences) {
+  if (!qkv.is_cpu())
+    return composed::attention(qkv, shape, sequences, queries(qkv, shape, sequences));
   const auto [query, key, value] = split(qkv, shape, sequences);
   auto [y, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, no_dropout,
                                                                       causal, {}, {});
@@ -39,6 +47,10 @@ Attended attention(const at::Tensor& qkv, const HeadShape& shape, std::int64_t s
 
 at::Tensor attention_backward(const at::Tensor& dy, const at::Tensor& qkv, const Attended& forward,
                               const HeadShape& shape, std::int64_t sequences) {
+  if (!qkv.is_cpu()) {
+    return composed::attention_backward(dy, qkv, forward, shape, sequences,
+                                        queries(qkv, shape, sequences));
+  }
   const auto [query, key, value] = split(qkv, shape, sequences);
   const auto [dquery, dkey, dvalue] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
       to_heads(dy, sequences, shape.width), query, key, value,

@@ -1,5 +1,6 @@
 #pragma once
-// Causal grouped-query attention over a fused projection, through LibTorch's flash kernel.
+// Causal grouped-query attention over a fused projection: on the CPU through LibTorch's flash
+// kernel, elsewhere composed of products (kernels/composed.h).
 // Source: Dao et al. 2022, arXiv 2205.14135; Ainslie et al. 2023, arXiv 2305.13245.
 // Shapes: B sequences, T tokens, H query heads, K key/value heads (H a multiple of K), D head
 // width; qkv [B*T, (H+2K)*D] holds queries, keys, values in this order, already rotated.

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
 
+#include "kernels/composed.h"
 #include "kernels/row_buffer.h"
 
 namespace penstock::kernels {
@@ -28,6 +30,7 @@ double sum_over_rows(const at::Tensor& logits, const at::Tensor& targets, RowLos
 }  // namespace
 
 double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
+  if (!logits.is_cpu()) return composed::cross_entropy(logits, targets).item<double>();
   const std::int64_t width = logits.size(1);
   return sum_over_rows(logits, targets,
                        [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {
@@ -40,6 +43,10 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
 
 double cross_entropy_with_gradient(at::Tensor logits, const at::Tensor& targets,
                                    double gradient_scale) {
+  if (!logits.is_cpu()) {
+    return composed::cross_entropy_with_gradient(std::move(logits), targets, gradient_scale)
+        .item<double>();
+  }
   const std::int64_t width = logits.size(1);
   return sum_over_rows(logits, targets,
                        [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {

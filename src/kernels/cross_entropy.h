@@ -1,7 +1,7 @@
 #pragma once
 // Cross-entropy of a softmax: loss(n) = log sum_v e^logits(n, v) - logits(n, target(n)), in nats.
 // Softmax statistics in fp32, sums over tokens in double. Shapes: N tokens, V vocabulary.
-// Threads: any; results do not depend on their number.
+// Threads: any; results do not depend on their number. On a GPU both wait for the result.
 
 #include <ATen/ATen.h>
 

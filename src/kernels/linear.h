@@ -1,7 +1,7 @@
 #pragma once
 // Linear layers without bias: y = x W^T.
 // Shapes: x [N, in], W [out, in], y [N, out]. Compute in the type of x and W; weight gradients are
-// accumulated in fp32, in bf16 after rounding each product to bf16. Threads: any.
+// accumulated in fp32, in bf16 after rounding each product to bf16. Any device. Threads: any.
 
 #include <ATen/ATen.h>
 

@@ -8,7 +8,7 @@
 namespace penstock::kernels {
 
 /// gradient [r, c]; computed in `precision` (fp32 or bf16), returned in fp32. The smaller side is
-/// worked on, so the cost is 10 r^2 c + 5 r^3 multiply-adds for r <= c. Threads: any.
+/// worked on, so the cost is 10 r^2 c + 5 r^3 multiply-adds for r <= c. Any device. Threads: any.
 at::Tensor newton_schulz(const at::Tensor& gradient, at::ScalarType precision);
 
 }  // namespace penstock::kernels

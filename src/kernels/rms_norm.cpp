@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
+#include "kernels/composed.h"
 #include "kernels/row_buffer.h"
 
 namespace penstock::kernels {
@@ -19,6 +21,7 @@ std::int64_t task_count(std::int64_t rows) { return (rows + task_rows - 1) / tas
 }  // namespace
 
 Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
+  if (!x.is_cpu()) return composed::rms_norm(x, gain, eps);
   const std::int64_t n = x.size(0);
   const std::int64_t width = x.size(1);
   Normalized result{at::empty_like(x), at::empty({n}, x.options().dtype(at::kFloat))};
@@ -42,6 +45,10 @@ Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
 at::Tensor rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& gain,
                              const at::Tensor& inverse_rms, const at::Tensor& residual,
                              at::Tensor gain_gradient) {
+  if (!x.is_cpu()) {
+    return composed::rms_norm_backward(dy, x, gain, inverse_rms, residual,
+                                       std::move(gain_gradient));
+  }
   const std::int64_t n = x.size(0);
   const std::int64_t width = x.size(1);
   const auto* inverse = inverse_rms.const_data_ptr<float>();

@@ -13,8 +13,10 @@ struct RotaryTables {
   at::Tensor sine;    // [T, D/2] fp32
 };
 
-/// Angles are formed in fp32 from fp32 frequencies, as the reference implementations do.
-RotaryTables rotary_tables(std::int64_t positions, std::int64_t head_width, double base);
+/// Angles are formed in fp32 from fp32 frequencies, as the reference implementations do; on the
+/// CPU, so that the tables are the same bits on every device.
+RotaryTables rotary_tables(std::int64_t positions, std::int64_t head_width, double base,
+                           at::Device device = at::kCPU);
 
 enum class Rotation { forward, inverse };
 

@@ -9,26 +9,28 @@ namespace {
 // y = x + Attention(RoPE(RMSNorm(x) Wqkv^T)) Wo^T
 class AttentionOp final : public UnitOp {
  public:
-  explicit AttentionOp(const config::ModelConfig& model)
+  AttentionOp(const config::ModelConfig& model, at::Device device)
       : shape_{model.heads, model.kv_heads, model.width / model.heads},
         eps_(model.norm_eps),
-        tables_(kernels::rotary_tables(model.seq, shape_.width, model.rope_base)) {}
+        tables_(kernels::rotary_tables(model.seq, shape_.width, model.rope_base, device)) {}
 
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const UnitTensors& weights,
-                     std::any* saved) const override {
-    auto normed = kernels::rms_norm(x, weights[gain], eps_);
-    at::Tensor qkv = kernels::linear(normed.y, weights[qkv_proj]);
-    rotate(qkv, batch, kernels::Rotation::forward);
-    auto attended = kernels::attention(qkv, shape_, batch.sequences);
-    at::Tensor y = kernels::linear(attended.y, weights[o_proj]).add_(x);
-    if (saved != nullptr) *saved = Saved{x, std::move(normed), qkv, std::move(attended)};
+                     UnitTensors* saved) const override {
+    Saved s = attend(x, batch, weights);
+    at::Tensor y = kernels::linear(s.attended.y, weights[o_proj]).add_(x);
+    if (saved != nullptr) *saved = s.tensors();
     return y;
   }
 
+  UnitTensors recompute(const at::Tensor& x, const MicroBatch& batch,
+                        const UnitTensors& weights) const override {
+    return attend(x, batch, weights).tensors();
+  }
+
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients,
+                      const UnitTensors& saved, const UnitTensors& gradients,
                       const Postpone& postpone) const override {
-    const auto& s = std::any_cast<const Saved&>(saved);
+    const auto s = Saved::from(saved);
     postpone([dw = gradients[o_proj], dy, x = s.attended.y] {
       kernels::linear_add_weight_gradient(dw, dy, x);
     });
@@ -51,7 +53,22 @@ class AttentionOp final : public UnitOp {
     kernels::Normalized normed;
     at::Tensor qkv;
     kernels::Attended attended;
+
+    static Saved from(const UnitTensors& t) { return {t[0], {t[1], t[2]}, t[3], {t[4], t[5]}}; }
+    UnitTensors tensors() const {
+      return {x, normed.y, normed.inverse_rms, qkv, attended.y, attended.log_sum};
+    }
   };
+
+  Saved attend(const at::Tensor& x, const MicroBatch& batch, const UnitTensors& weights) const {
+    Saved s;
+    s.x = x;
+    s.normed = kernels::rms_norm(x, weights[gain], eps_);
+    s.qkv = kernels::linear(s.normed.y, weights[qkv_proj]);
+    rotate(s.qkv, batch, kernels::Rotation::forward);
+    s.attended = kernels::attention(s.qkv, shape_, batch.sequences);
+    return s;
+  }
 
   void rotate(at::Tensor qkv, const MicroBatch& batch, kernels::Rotation direction) const {
     const std::int64_t positions = qkv.size(0) / batch.sequences;
@@ -66,8 +83,8 @@ class AttentionOp final : public UnitOp {
 
 }  // namespace
 
-std::unique_ptr<UnitOp> attention_op(const config::ModelConfig& model) {
-  return std::make_unique<AttentionOp>(model);
+std::unique_ptr<UnitOp> attention_op(const config::ModelConfig& model, at::Device device) {
+  return std::make_unique<AttentionOp>(model, device);
 }
 
 }  // namespace penstock::model

@@ -7,12 +7,16 @@ namespace {
 class EmbeddingOp final : public UnitOp {
  public:
   at::Tensor forward(const at::Tensor&, const MicroBatch& batch, const UnitTensors& weights,
-                     std::any*) const override {
+                     UnitTensors*) const override {
     return weights[0].index_select(0, batch.inputs);
   }
 
+  UnitTensors recompute(const at::Tensor&, const MicroBatch&, const UnitTensors&) const override {
+    return {};
+  }
+
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const UnitTensors&,
-                      const std::any&, const UnitTensors& gradients,
+                      const UnitTensors&, const UnitTensors& gradients,
                       const Postpone& postpone) const override {
     postpone([dw = gradients[0], dy, tokens = batch.inputs] {
       kernels::add_embedding_gradient(dw, dy, tokens);

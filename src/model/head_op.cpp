@@ -12,7 +12,7 @@ class HeadOp final : public UnitOp {
   explicit HeadOp(const config::ModelConfig& model) : eps_(model.norm_eps) {}
 
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const UnitTensors& weights,
-                     std::any* saved) const override {
+                     UnitTensors* saved) const override {
     auto normed = kernels::rms_norm(x, weights[gain], eps_);
     at::Tensor logits = kernels::linear(normed.y, weights[head]);
     if (!batch.targets.defined()) return logits;
@@ -20,14 +20,14 @@ class HeadOp final : public UnitOp {
     // The logits' memory becomes their gradient: nothing else needs them.
     const double sum =
         kernels::cross_entropy_with_gradient(logits, batch.targets, batch.gradient_scale);
-    *saved = Saved{x, std::move(normed), logits};
+    *saved = Saved{x, std::move(normed), logits}.tensors();
     return mean(sum, batch);
   }
 
   at::Tensor backward(const at::Tensor&, const MicroBatch&, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients,
+                      const UnitTensors& saved, const UnitTensors& gradients,
                       const Postpone& postpone) const override {
-    const auto& s = std::any_cast<const Saved&>(saved);
+    const auto s = Saved::from(saved);
     postpone([dw = gradients[head], dlogits = s.dlogits, x = s.normed.y] {
       kernels::linear_add_weight_gradient(dw, dlogits, x);
     });
@@ -42,6 +42,9 @@ class HeadOp final : public UnitOp {
     at::Tensor x;
     kernels::Normalized normed;
     at::Tensor dlogits;
+
+    static Saved from(const UnitTensors& t) { return {t[0], {t[1], t[2]}, t[3]}; }
+    UnitTensors tensors() const { return {x, normed.y, normed.inverse_rms, dlogits}; }
   };
 
   static at::Tensor mean(double sum, const MicroBatch& batch) {

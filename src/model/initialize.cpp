@@ -29,6 +29,12 @@ void fill_normal(at::Tensor weight, std::uint64_t key, double scale) {
 
 void initialize_weights(const Layout& layout, const config::ModelConfig& model, std::uint64_t seed,
                         at::Tensor flat) {
+  if (!flat.is_cpu()) {
+    at::Tensor on_cpu = flat.to(at::kCPU);
+    initialize_weights(layout, model, seed, on_cpu);
+    flat.copy_(on_cpu);
+    return;
+  }
   const double residual_scale = deviation / std::sqrt(2.0 * static_cast<double>(model.layers));
   for (const auto& placed : layout.parameters) {
     if (!placed.updated) continue;

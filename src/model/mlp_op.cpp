@@ -12,19 +12,22 @@ class MlpOp final : public UnitOp {
   explicit MlpOp(const config::ModelConfig& model) : eps_(model.norm_eps) {}
 
   at::Tensor forward(const at::Tensor& x, const MicroBatch&, const UnitTensors& weights,
-                     std::any* saved) const override {
-    auto normed = kernels::rms_norm(x, weights[gain], eps_);
-    at::Tensor gate_up = kernels::linear(normed.y, weights[gate_up_proj]);
-    at::Tensor hidden = kernels::swiglu(gate_up);
-    at::Tensor y = kernels::linear(hidden, weights[down_proj]).add_(x);
-    if (saved != nullptr) *saved = Saved{x, std::move(normed), gate_up, hidden};
+                     UnitTensors* saved) const override {
+    Saved s = expand(x, weights);
+    at::Tensor y = kernels::linear(s.hidden, weights[down_proj]).add_(x);
+    if (saved != nullptr) *saved = s.tensors();
     return y;
   }
 
+  UnitTensors recompute(const at::Tensor& x, const MicroBatch&,
+                        const UnitTensors& weights) const override {
+    return expand(x, weights).tensors();
+  }
+
   at::Tensor backward(const at::Tensor& dy, const MicroBatch&, const UnitTensors& weights,
-                      const std::any& saved, const UnitTensors& gradients,
+                      const UnitTensors& saved, const UnitTensors& gradients,
                       const Postpone& postpone) const override {
-    const auto& s = std::any_cast<const Saved&>(saved);
+    const auto s = Saved::from(saved);
     postpone([dw = gradients[down_proj], dy, x = s.hidden] {
       kernels::linear_add_weight_gradient(dw, dy, x);
     });
@@ -45,7 +48,19 @@ class MlpOp final : public UnitOp {
     kernels::Normalized normed;
     at::Tensor gate_up;
     at::Tensor hidden;
+
+    static Saved from(const UnitTensors& t) { return {t[0], {t[1], t[2]}, t[3], t[4]}; }
+    UnitTensors tensors() const { return {x, normed.y, normed.inverse_rms, gate_up, hidden}; }
   };
+
+  Saved expand(const at::Tensor& x, const UnitTensors& weights) const {
+    Saved s;
+    s.x = x;
+    s.normed = kernels::rms_norm(x, weights[gain], eps_);
+    s.gate_up = kernels::linear(s.normed.y, weights[gate_up_proj]);
+    s.hidden = kernels::swiglu(s.gate_up);
+    return s;
+  }
 
   const double eps_;
 };

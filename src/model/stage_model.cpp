@@ -1,20 +1,34 @@
 #include "model/stage_model.h"
 
+#include <utility>
+
 namespace penstock::model {
 
 StageModel::StageModel(const config::ModelConfig& model, const std::vector<Unit>& chain,
-                       UnitRange range) {
+                       UnitRange range, config::Recompute recompute, at::Device device) {
+  std::vector<UnitKind> kinds;
   for (auto u = range.first; u < range.last; ++u) {
-    ops_.push_back(make_unit_op(chain[static_cast<std::size_t>(u)].kind, model));
+    kinds.push_back(chain[static_cast<std::size_t>(u)].kind);
+    ops_.push_back(make_unit_op(kinds.back(), model, device));
   }
+  segments_ = segments(kinds, recompute);
 }
 
 at::Tensor StageModel::forward(const at::Tensor& x, const MicroBatch& batch,
                                const StageTensors& weights, Tape* tape) const {
-  if (tape != nullptr) tape->resize(ops_.size());
+  if (tape != nullptr) tape->assign(segments_.size(), {});
   at::Tensor y = x;
-  for (std::size_t u = 0; u < ops_.size(); ++u) {
-    y = ops_[u]->forward(y, batch, weights[u], tape == nullptr ? nullptr : &(*tape)[u]);
+  for (std::size_t s = 0; s < segments_.size(); ++s) {
+    const Segment& segment = segments_[s];
+    UnitTensors* saved = nullptr;
+    if (tape != nullptr && segment.recomputed) {
+      (*tape)[s] = {y};
+    } else if (tape != nullptr) {
+      saved = &(*tape)[s];
+    }
+    for (std::size_t u = segment.first; u < segment.last; ++u) {
+      y = ops_[u]->forward(y, batch, weights[u], saved);
+    }
   }
   return y;
 }
@@ -36,11 +50,32 @@ at::Tensor StageModel::backward(const at::Tensor& dy, const MicroBatch& batch,
                                 const StageTensors& weights, Tape& tape,
                                 const StageTensors& gradients, const Postpone& postpone) const {
   at::Tensor dx = dy;
-  for (std::size_t u = ops_.size(); u-- > 0;) {
-    dx = ops_[u]->backward(dx, batch, weights[u], tape[u], gradients[u], postpone);
-    tape[u].reset();
+  for (std::size_t s = segments_.size(); s-- > 0;) {
+    const Segment& segment = segments_[s];
+    auto saved = saved_by(segment, std::exchange(tape[s], {}), batch, weights);
+    for (std::size_t u = segment.last; u-- > segment.first;) {
+      auto& of_unit = saved[u - segment.first];
+      dx = ops_[u]->backward(dx, batch, weights[u], of_unit, gradients[u], postpone);
+      of_unit.clear();
+    }
   }
   return dx;
+}
+
+std::vector<UnitTensors> StageModel::saved_by(const Segment& segment, UnitTensors kept,
+                                              const MicroBatch& batch,
+                                              const StageTensors& weights) const {
+  std::vector<UnitTensors> saved(segment.size());
+  if (!segment.recomputed) {
+    saved.front() = std::move(kept);
+    return saved;
+  }
+  at::Tensor x = std::move(kept.front());
+  for (std::size_t u = segment.first; u + 1 < segment.last; ++u) {
+    x = ops_[u]->forward(x, batch, weights[u], &saved[u - segment.first]);
+  }
+  saved.back() = ops_[segment.last - 1]->recompute(x, batch, weights[segment.last - 1]);
+  return saved;
 }
 
 }  // namespace penstock::model

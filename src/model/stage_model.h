@@ -3,31 +3,36 @@
 
 #include <ATen/ATen.h>
 
-#include <any>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "config/config.h"
 #include "model/partition.h"
+#include "model/recompute.h"
 #include "model/unit_op.h"
 
 namespace penstock::model {
 
-/// The units of one stage in order, as a pure function of (input, micro-batch, weights).
-/// Immutable: any number of threads.
+/// The units of one stage in order, as a pure function of (input, micro-batch, weights). What a
+/// backward needs is kept since the forward or computed again (model/recompute.h); the results are
+/// the same bits. Immutable: any number of threads.
 class StageModel {
  public:
-  /// What one forward leaves for its backward.
-  using Tape = std::vector<std::any>;
+  /// What one forward leaves for its backward, by segment; may hold undefined tensors.
+  using Tape = std::vector<UnitTensors>;
 
-  StageModel(const config::ModelConfig& model, const std::vector<Unit>& chain, UnitRange range);
+  /// `device` is that of all tensors it will be called with.
+  StageModel(const config::ModelConfig& model, const std::vector<Unit>& chain, UnitRange range,
+             config::Recompute recompute = config::Recompute::none, at::Device device = at::kCPU);
 
-  /// x: the previous stage's output [N, C], undefined on the first stage. Fills `tape` unless null.
+  /// x: the previous stage's output [N, C], undefined on the first stage. Fills `tape` unless null;
+  /// the tape may share x's memory, which must not be written as long as the tape exists.
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const StageTensors& weights,
                      Tape* tape) const;
 
-  /// Adds this micro-batch's weight gradients to `gradients`; returns dL/dx.
+  /// Adds this micro-batch's weight gradients to `gradients`; returns dL/dx. Where units are
+  /// computed again, batch and weights must be those of the forward.
   /// The tape is used up: activations are freed as soon as their unit is done.
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const StageTensors& weights,
                       Tape& tape, const StageTensors& gradients) const;
@@ -36,7 +41,7 @@ class StageModel {
   using WeightBackward = std::vector<std::function<void()>>;
 
   /// As backward(), but the matrices' gradients are only added by calling all of `later`, which
-  /// keeps what they need of the tape. The sums are the same bits.
+  /// keeps what they need of the tape, and of what was computed again. The sums are the same bits.
   at::Tensor backward_input(const at::Tensor& dy, const MicroBatch& batch,
                             const StageTensors& weights, Tape& tape, const StageTensors& gradients,
                             WeightBackward& later) const;
@@ -44,8 +49,12 @@ class StageModel {
  private:
   at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch, const StageTensors& weights,
                       Tape& tape, const StageTensors& gradients, const Postpone& postpone) const;
+  /// What each unit of the segment saves.
+  std::vector<UnitTensors> saved_by(const Segment& segment, UnitTensors kept,
+                                    const MicroBatch& batch, const StageTensors& weights) const;
 
   std::vector<std::unique_ptr<UnitOp>> ops_;
+  std::vector<Segment> segments_;
 };
 
 }  // namespace penstock::model

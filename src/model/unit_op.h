@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <any>
 #include <functional>
 #include <memory>
 
@@ -29,27 +28,34 @@ using Postpone = std::function<void(std::function<void()> weight_gradient)>;
 /// A unit maps the residual stream x [N, C] to the next one. The embedding ignores x; the head
 /// returns the mean loss per token [1] in fp64, or logits [N, V].
 /// Weights and gradients are the unit's tensors in the order of its TensorSpecs; weights are in
-/// the compute type, gradients fp32 and added to. Immutable: any number of threads.
+/// the compute type, gradients fp32 and added to. Neither x nor dy is written. Immutable: any
+/// number of threads.
 class UnitOp {
  public:
   virtual ~UnitOp() = default;
 
   /// Leaves in `saved` what backward() needs; with saved == nullptr nothing is kept.
   virtual at::Tensor forward(const at::Tensor& x, const MicroBatch& batch,
-                             const UnitTensors& weights, std::any* saved) const = 0;
+                             const UnitTensors& weights, UnitTensors* saved) const = 0;
+
+  /// What forward() leaves in `saved`, without the output where that saves work.
+  virtual UnitTensors recompute(const at::Tensor& x, const MicroBatch& batch,
+                                const UnitTensors& weights) const;
 
   /// Returns dL/dx for dy = dL/dy (undefined for the embedding; the head ignores dy). The matrices'
   /// gradients go through `postpone`, those of the gains come with dL/dx.
   virtual at::Tensor backward(const at::Tensor& dy, const MicroBatch& batch,
-                              const UnitTensors& weights, const std::any& saved,
+                              const UnitTensors& weights, const UnitTensors& saved,
                               const UnitTensors& gradients, const Postpone& postpone) const = 0;
 };
 
 std::unique_ptr<UnitOp> embedding_op();
-std::unique_ptr<UnitOp> attention_op(const config::ModelConfig& model);
+std::unique_ptr<UnitOp> attention_op(const config::ModelConfig& model, at::Device device);
 std::unique_ptr<UnitOp> mlp_op(const config::ModelConfig& model);
 std::unique_ptr<UnitOp> head_op(const config::ModelConfig& model);
 
-std::unique_ptr<UnitOp> make_unit_op(UnitKind kind, const config::ModelConfig& model);
+/// `device` is that of the tensors it will be called with.
+std::unique_ptr<UnitOp> make_unit_op(UnitKind kind, const config::ModelConfig& model,
+                                     at::Device device);
 
 }  // namespace penstock::model

@@ -20,6 +20,18 @@ struct Cut {
 
 }  // namespace
 
+std::string_view name(Recompute recompute) {
+  switch (recompute) {
+    case Recompute::none:
+      return "none";
+    case Recompute::block:
+      return "block";
+    case Recompute::stage:
+      return "stage";
+  }
+  return "";
+}
+
 std::string describe(const Candidate& c) {
   const auto [d, m, v] = c.shape;
   return fmt::format("{}{}, {} stage{} x {} replica{}, {} x {} sequence{}, recompute {}",

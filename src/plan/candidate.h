@@ -6,18 +6,16 @@
 #include <string_view>
 #include <vector>
 
+#include "config/config.h"
 #include "model/partition.h"
 #include "schedule/schedule.h"
 
 namespace penstock::plan {
 
-/// block: F keeps only the input of each layer (or of what a piece holds of it), B runs the layer's
-/// forward once more.
-enum class Recompute { none, block };
+using config::Recompute;
 
-inline std::string_view name(Recompute recompute) {
-  return recompute == Recompute::none ? "none" : "block";
-}
+/// "none", "block", "stage"
+std::string_view name(Recompute recompute);
 
 /// Stage s of replica k lies on rank k * stages + s, so a pipeline lies on neighbouring ranks.
 /// Every replica trains its share of the batch; gradients are summed over the replicas.

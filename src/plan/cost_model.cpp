@@ -54,6 +54,24 @@ Pass pass_of(const Workload& z, const Cluster& cluster, const UnitLoad& unit, do
           unit.weight_gradient * per_flop + overhead};
 }
 
+/// Seconds of the forwards that a backward begins with, for one micro-batch at full speed: without
+/// each segment's last product.
+double second_forward(const Workload& z, const Cluster& cluster, const Candidate& c,
+                      model::UnitRange range, double tokens) {
+  double seconds = 0;
+  for (const auto& segment : segments_of(z, range, c.recompute)) {
+    if (!segment.recomputed) continue;
+    for (std::size_t u = segment.first; u < segment.last; ++u) {
+      const UnitLoad& unit = z.units[static_cast<std::size_t>(range.first) + u];
+      const double forward = pass_of(z, cluster, unit, tokens).forward;
+      const bool last = u + 1 == segment.last;
+      seconds +=
+          last && unit.forward > 0 ? forward * (1 - unit.last_product / unit.forward) : forward;
+    }
+  }
+  return seconds;
+}
+
 simulate::ChunkCosts chunk_costs(const Workload& z, const Cluster& cluster, const Candidate& c,
                                  int stage, int chunk) {
   const double tokens = static_cast<double>(c.micro_batch * z.model.seq);
@@ -68,15 +86,14 @@ simulate::ChunkCosts chunk_costs(const Workload& z, const Cluster& cluster, cons
     forward += pass.forward / speed;
     input += pass.input_gradient / speed;
     weight += pass.weight_gradient / speed;
-    const bool again = unit.kind == model::UnitKind::attention || unit.kind == model::UnitKind::mlp;
-    if (again && c.recompute == Recompute::block) input += pass.forward / speed;
   }
+  input += second_forward(z, cluster, c, range, tokens) / speed;
   simulate::ChunkCosts costs;
   costs.forward = forward;
   costs.backward_input = input;
   costs.backward_weight = weight;
   costs.backward = input + weight;
-  costs.activation_bytes = activation_bytes(z, c, stage, chunk);
+  costs.activation_bytes = piece_bytes(z, c, stage, chunk).kept;
   return costs;
 }
 

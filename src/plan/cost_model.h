@@ -30,7 +30,8 @@ double stage_speed(const Cluster& cluster, const Candidate& candidate, int stage
 /// Costs for simulate(). Where every stage updates on its own, the all-reduce is part of its
 /// contribute; otherwise it is the reduction.
 /// F, B, dX and dW of a chunk: FLOP * tokens / rate (or the measured seconds * tokens) plus the
-/// overhead of each unit; recomputation adds the layers' F to B and dX.
+/// overhead of each unit; what is computed again adds its F, less the product that makes the last
+/// output of each segment, to B and dX.
 simulate::Costs costs_of(const Workload& workload, const Cluster& cluster,
                          const Candidate& candidate);
 

@@ -84,11 +84,6 @@ class SpaceCheck {
                        "1, or leave out --train-here",
                        replicas_);
     }
-    if (space_.recompute == std::vector{Recompute::block}) {
-      throw user_error("plan",
-                       "--train-here plans without recomputation, but --recompute is block; set "
-                       "--recompute none, or leave out --train-here");
-    }
     if (workload_.experts == Experts{}) return;
     throw user_error("plan",
                      "train has no experts, but experts.count = {}; leave out --train-here, or "
@@ -255,7 +250,19 @@ class Enumeration {
       return;
     }
     candidate.pieces = pieces_of(candidate);
+    const bool none =
+        std::ranges::find(space_.recompute, Recompute::none) != space_.recompute.end();
+    if (!candidate.schedule->stashes_weights && !none) {
+      const auto reason = fmt::format(
+          "schedule '{}' gives a backward other weights than its forward, so nothing can be "
+          "computed "
+          "again; set --recompute none",
+          candidate.schedule->name);
+      reject(result_.rejected, {candidate.schedule, Obstacle::recompute, 1, reason, 0});
+      return;
+    }
     for (const Recompute recompute : space_.recompute) {
+      if (recompute != Recompute::none && !candidate.schedule->stashes_weights) continue;
       candidate.recompute = recompute;
       const bool wanted = !space_.trainable || not_trainable(workload_, candidate).empty();
       if (wanted) result_.candidates.push_back(candidate);

@@ -11,53 +11,8 @@ double tokens(const Workload& workload, const Candidate& candidate) {
   return static_cast<double>(candidate.micro_batch * workload.model.seq);
 }
 
-bool in_block(const UnitLoad& unit) {
-  return unit.kind == model::UnitKind::attention || unit.kind == model::UnitKind::mlp;
-}
-
 const UnitLoad& unit_at(const Workload& workload, std::int64_t u) {
   return workload.units[static_cast<std::size_t>(u)];
-}
-
-/// Bytes per token that stay from F to B where blocks are recomputed: the input of every layer.
-double recomputed_bytes(const Workload& workload, model::UnitRange range) {
-  double bytes = 0;
-  for (auto u = range.first; u < range.last; ++u) {
-    const UnitLoad& unit = unit_at(workload, u);
-    const bool starts_block = unit.kind == model::UnitKind::attention ||
-                              (unit.kind == model::UnitKind::mlp && u == range.first);
-    if (starts_block) bytes += workload.stream();
-    if (!in_block(unit)) bytes += unit.saved;
-  }
-  return bytes;
-}
-
-double kept_bytes(const Workload& workload, model::UnitRange range) {
-  double bytes = 0;
-  for (auto u = range.first; u < range.last; ++u) bytes += unit_at(workload, u).saved;
-  return bytes;
-}
-
-/// Bytes per token while one unit's backward runs: its gradients, and under recomputation what the
-/// layer's second forward saves.
-double working_bytes(const Workload& workload, const Candidate& candidate, int stage) {
-  double worst = 0;
-  double block = 0;
-  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
-    const auto range = candidate.piece(stage, chunk);
-    double attention = 0;
-    for (auto u = range.first; u < range.last; ++u) {
-      const UnitLoad& unit = unit_at(workload, u);
-      worst = std::max(worst, working_copies * unit.saved);
-      if (unit.kind == model::UnitKind::attention) attention = unit.saved;
-      if (in_block(unit)) {
-        block = std::max(block,
-                         unit.kind == model::UnitKind::mlp ? attention + unit.saved : unit.saved);
-      }
-      if (unit.kind == model::UnitKind::mlp) attention = 0;
-    }
-  }
-  return candidate.recompute == Recompute::block ? worst + block : worst;
 }
 
 /// Edges on which messages arrive: activations from the piece before, gradients from the next.
@@ -73,15 +28,6 @@ double edges(const Candidate& candidate, int stage) {
 }
 
 }  // namespace
-
-double activation_bytes(const Workload& workload, const Candidate& candidate, int stage,
-                        int chunk) {
-  const auto range = candidate.piece(stage, chunk);
-  const double per_token = candidate.recompute == Recompute::block
-                               ? recomputed_bytes(workload, range)
-                               : kept_bytes(workload, range);
-  return tokens(workload, candidate) * (per_token + bytes_of_token_numbers);
-}
 
 double message_bytes(const Workload& workload, const Candidate& candidate) {
   return tokens(workload, candidate) * workload.stream();
@@ -111,10 +57,7 @@ MemoryUse memory_of(const Workload& workload, const Candidate& candidate, int st
   const auto limits = candidate.schedule->limits(stage, candidate.shape);
   const auto parameters = parameters_of(workload, candidate, stage);
   const bool bf16 = workload.precision == config::Precision::bf16;
-  double mean_activation = 0;
-  for (int chunk = 0; chunk < candidate.shape.chunks; ++chunk) {
-    mean_activation += activation_bytes(workload, candidate, stage, chunk) / candidate.shape.chunks;
-  }
+  const auto activations = activations_of(workload, candidate, stage);
   MemoryUse use;
   use.weights = limits.versions * workload.element() * parameters.weights;
   use.masters = bf16 ? fp32 * parameters.weights : 0;
@@ -122,9 +65,9 @@ MemoryUse memory_of(const Workload& workload, const Candidate& candidate, int st
   use.optimizer = fp32 * (workload.state.matrix * parameters.matrix_weights +
                           workload.state.other * (parameters.weights - parameters.matrix_weights) +
                           workload.state.correction * parameters.weights);
-  use.activations = limits.in_flight * mean_activation;
-  use.working = std::max(tokens(workload, candidate) * working_bytes(workload, candidate, stage),
-                         update_copies * fp32 * parameters.largest);
+  use.activations = activations.most;
+  const double update = activations.at_update + update_copies * fp32 * parameters.largest;
+  use.working = std::max({activations.during_backward, update, use.activations}) - use.activations;
   use.messages = message_slots * edges(candidate, stage) * message_bytes(workload, candidate);
   use.all_reduce = candidate.replicas > 1 ? 2 * all_reduce_chunk : 0;
   return use;

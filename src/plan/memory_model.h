@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "plan/activations.h"
 #include "plan/candidate.h"
 #include "plan/workload.h"
 
@@ -10,15 +11,10 @@ namespace penstock::plan {
 
 /// Messages that can wait on an edge, counted where they arrive (schedule/lowering.h).
 inline constexpr double message_slots = 2;
-/// While B works on a unit, the gradients of what F saved exist too: once its saved bytes.
-inline constexpr double working_copies = 1;
 /// An update forms its result in this many fp32 tensors of the largest parameter's size.
 inline constexpr double update_copies = 3;
 /// A ring all-reduce works in place and keeps two chunks of this many bytes under way.
 inline constexpr double all_reduce_chunk = 32.0 * 1024 * 1024;
-/// Token numbers and targets, int64, of each micro-batch in flight.
-inline constexpr double bytes_of_token_numbers = 16;
-
 /// Bytes of one rank by what they are for.
 struct MemoryUse {
   double weights = 0;      // all versions, in the precision of the computation
@@ -26,7 +22,7 @@ struct MemoryUse {
   double gradients = 0;    // fp32, all buffers
   double optimizer = 0;    // fp32 state of optimizer and correction
   double activations = 0;  // of the micro-batches in flight, the gradient of the logits included
-  double working = 0;      // the larger of: a unit's backward, one parameter's update
+  double working = 0;      // what a backward or an update needs beyond these activations
   double messages = 0;     // activations and gradients between stages
   double all_reduce = 0;   // buffers for the sum over replicas
 
@@ -35,10 +31,6 @@ struct MemoryUse {
            all_reduce;
   }
 };
-
-/// What one micro-batch keeps on `stage` in `chunk` from F to B, and as much from dX to dW: the
-/// gradients that dW needs are as large as what dX has used up.
-double activation_bytes(const Workload& workload, const Candidate& candidate, int stage, int chunk);
 
 /// Bytes of a message between stages.
 double message_bytes(const Workload& workload, const Candidate& candidate);
@@ -54,8 +46,9 @@ struct StageParameters {
 };
 StageParameters parameters_of(const Workload& workload, const Candidate& candidate, int stage);
 
-/// From the schedule's limits: versions, buffers and activations in flight. With several chunks the
-/// activations are limits times the mean over chunks; a simulation gives the exact number.
+/// From the schedule's limits: versions, buffers and activations in flight (plan/activations.h).
+/// With several chunks a simulation gives the exact number of the latter, unless their order is
+/// followed.
 MemoryUse memory_of(const Workload& workload, const Candidate& candidate, int stage);
 
 }  // namespace penstock::plan

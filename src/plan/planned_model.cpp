@@ -111,6 +111,7 @@ config::Config configured(const PlannedModel& base, const Workload& workload, co
   config.pipeline.chunks = c.shape.chunks;
   config.pipeline.micro_batches = std::int64_t{c.shape.micro_batches} * c.replicas;
   config.pipeline.micro_batch = c.micro_batch;
+  config.pipeline.recompute = c.recompute;
   config.pipeline.partition.clear();
   for (const auto& range : c.pieces) config.pipeline.partition.push_back(range.last - range.first);
   if (!c.schedule->updates_together) config.train.clip = 0;
@@ -132,12 +133,6 @@ std::string configuration_text(const PlannedModel& base, const Workload& workloa
         "# The plan has {} replicas with {} micro-batches each. train has no data parallelism yet: "
         "this\n# file runs the same batch as {} micro-batches of one pipeline.\n",
         c.replicas, c.shape.micro_batches, config.pipeline.micro_batches);
-  }
-  if (c.recompute != Recompute::none) {
-    text +=
-        "# The plan recomputes the layers' activations. train does not recompute yet: it needs "
-        "more "
-        "memory\n# than predicted.\n";
   }
   if (config.train.clip != base.config.train.clip) {
     text += fmt::format(

@@ -97,6 +97,8 @@ const char* name(Obstacle obstacle) {
       return "size";
     case Obstacle::lone_updates:
       return "lone updates";
+    case Obstacle::recompute:
+      return "recompute";
   }
   return "";
 }
@@ -129,11 +131,11 @@ std::vector<Assumption> assumptions(const Workload& z, const Cluster& cluster) {
   all.push_back({"backward", "2 x forward, half of it dX", "scores: 2 x, all of it dX"});
   all.push_back({"activations", "what this program's units save",
                  "input and normed of each unit, q k v, attended, gate, up, hidden, logits"});
-  all.push_back({"recompute block", "one more forward of each layer",
-                 "keeps the layer's input; the head is not recomputed"});
+  all.push_back({"recompute", "one more forward of each layer, less its last product",
+                 "keeps the input of each layer (block) or stage (stage), and all of the head"});
   all.push_back({"optimizer state", state_words(z.state), "as the optimizer makes it"});
   all.push_back(
-      {"working memory", fmt::format("{:g} x the largest unit's activations", working_copies),
+      {"working memory", "gradients of one unit, and what is computed again",
        fmt::format("or {:g} fp32 copies of the largest parameter, in the update", update_copies)});
   all.push_back({"all-reduce", "ring, 2 (n-1)/n x fp32 gradients / bandwidth",
                  z.bucketed

@@ -88,7 +88,7 @@ void add_shares(Plan& plan, const simulate::Result& result) {
 
 void add_memory(Plan& plan, const Workload& workload, const simulate::Result& result) {
   plan.memory = memory_by_stage(workload, plan.candidate);
-  if (plan.candidate.shape.chunks > 1) {
+  if (plan.candidate.shape.chunks > 1 && !follows_order(plan.candidate)) {
     for (std::size_t s = 0; s < plan.memory.size(); ++s) {
       plan.memory[s].activations = result.stages[s].peak_bytes;
     }
@@ -256,11 +256,13 @@ class Search {
   std::string remedies() const {
     std::string text;
     const Space& space = request_.space;
-    if (std::ranges::find(space.recompute, Recompute::block) == space.recompute.end() &&
-        !space.trainable) {
-      Space wider = space;
-      wider.recompute.push_back(Recompute::block);
-      if (fits(cluster_, wider)) text += ", or allow --recompute block";
+    for (const auto recompute : {Recompute::block, Recompute::stage}) {
+      if (std::ranges::find(space.recompute, recompute) != space.recompute.end()) continue;
+      Space other = space;
+      other.recompute = {recompute};
+      if (!fits(cluster_, other)) continue;
+      text += fmt::format(", or allow --recompute {}", name(recompute));
+      break;
     }
     if (space.micro_batch && *space.micro_batch > 1) {
       Space smaller = space;
@@ -307,7 +309,6 @@ class Search {
 std::string not_trainable(const Workload& workload, const Candidate& candidate) {
   std::vector<std::string> missing;
   if (candidate.replicas > 1) missing.emplace_back("replicas");
-  if (candidate.recompute != Recompute::none) missing.emplace_back("recomputation");
   if (workload.experts != Experts{}) missing.emplace_back("experts");
   return missing.empty() ? "" : "train has no " + config::joined(missing, " and no ") + " yet";
 }

@@ -18,7 +18,7 @@ namespace penstock::plan {
 /// What is searched. Unset numbers are searched over.
 struct Space {
   std::vector<const schedule::Schedule*> schedules;  // empty: all of the registry
-  std::vector<Recompute> recompute{Recompute::none, Recompute::block};
+  std::vector<Recompute> recompute{Recompute::none, Recompute::block, Recompute::stage};
   std::optional<int> stages;
   std::optional<int> replicas;
   std::optional<std::int64_t> micro_batch;  // sequences
@@ -60,7 +60,7 @@ struct Plan {
   double peak_bytes() const { return memory[static_cast<std::size_t>(fullest)].total(); }
 };
 
-enum class Obstacle { memory, shape, size, lone_updates };
+enum class Obstacle { memory, shape, size, lone_updates, recompute };
 
 /// Candidates of one schedule that cannot be.
 struct Rejected {

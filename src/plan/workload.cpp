@@ -45,6 +45,36 @@ double saved_bytes(UnitKind kind, const Workload& z) {
   return 0;
 }
 
+/// Bytes per token at the peak of the unit's backward, beyond what it saved: dy, dx and all
+/// gradients in between that exist at that time.
+double working_bytes(UnitKind kind, const Workload& z) {
+  const auto& m = z.model;
+  const auto width = static_cast<double>(m.width);
+  const double kv = width / static_cast<double>(m.heads) * static_cast<double>(m.kv_heads);
+  const double heads = width + 2 * kv;  // queries, keys, values
+  switch (kind) {
+    case UnitKind::embedding:
+      return z.element() * width;
+    case UnitKind::attention:
+      // The kernel's three gradients become one; later its product and dx.
+      return z.element() * std::max(2 * width + 2 * heads, 4 * width + heads);
+    case UnitKind::mlp:
+      return z.element() * 3 * (width + static_cast<double>(m.ff * z.experts.active));
+    case UnitKind::head:
+      return z.element() * 3 * width;
+  }
+  return 0;
+}
+
+/// FLOP per token of the product that makes the unit's output: (heads or hidden) to width.
+double last_product(UnitKind kind, const Workload& z) {
+  constexpr double flop_of_forward = 2;
+  const auto width = static_cast<double>(z.model.width);
+  if (kind == UnitKind::attention) return flop_of_forward * width * width;
+  if (kind != UnitKind::mlp) return 0;
+  return flop_of_forward * width * static_cast<double>(z.model.ff * z.experts.active);
+}
+
 void add_parameter(UnitLoad& load, const model::Parameter& parameter, double copies,
                    bool newton_schulz) {
   const auto count = static_cast<double>(parameter.count());
@@ -87,7 +117,12 @@ UnitLoad load_of(const model::Unit& unit, const Workload& z) {
     load.weight_gradient += load.input_gradient;
     load.input_gradient = 0;
   }
+  load.last_product = last_product(unit.kind, z);
   load.saved = saved_bytes(unit.kind, z);
+  load.working = working_bytes(unit.kind, z);
+  // The product in bf16, and its fp32 copy on the way into the gradient.
+  const bool rounds = z.precision == config::Precision::bf16 && unit.kind != UnitKind::embedding;
+  if (rounds) load.product = (2 + 4) * load.largest;
   return load;
 }
 

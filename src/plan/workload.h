@@ -55,7 +55,10 @@ struct UnitLoad {
   double forward = 0;          // FLOP
   double input_gradient = 0;   // FLOP of dX
   double weight_gradient = 0;  // FLOP of dW
+  double last_product = 0;     // FLOP of F's last product, which a second forward can leave out
   double saved = 0;            // bytes that F keeps for B: what src/model/*_op.cpp save
+  double working = 0;          // bytes that B needs at its peak beyond those
+  double product = 0;          // bytes of a bf16 dW before it is added in fp32, not per token
   double update_flop = 0;      // FLOP of one update, not per token
 
   double backward() const { return input_gradient + weight_gradient; }

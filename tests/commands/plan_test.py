@@ -123,9 +123,9 @@ class Plan(unittest.TestCase):
         text, _ = self.plan("--model", "m.toml", "--cluster", "c.toml", "--batch-tokens", "4096",
                             "--stages", "2", "--replicas", "2", "--recompute", "block", "--out",
                             "plan.toml")
-        self.assertIn("train has no replicas and no recomputation yet", text)
+        self.assertIn("train has no replicas yet", text)
         self.assertIn("# The plan has 2 replicas", self.read("plan.toml"))
-        self.assertIn("# The plan recomputes", self.read("plan.toml"))
+        self.assertIn('recompute = "block"', self.read("plan.toml"))
 
     def test_compares_by_latency_and_micro_batches(self):
         text, result = self.plan("--model", "m.toml", "--cluster", "c.toml", "--compare",

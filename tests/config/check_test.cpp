@@ -86,6 +86,34 @@ TEST(Check, StagesThatUpdateAloneHaveNothingToClipByNorTiedSums) {
             "embedding would part, but model.tied = true; set model.tied = false");
 }
 
+TEST(Check, SyncSteps) {
+  EXPECT_EQ(check_run({"pipeline.sync_steps=10"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.final_sync_steps=10"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.sync_steps=6", "pipeline.final_sync_steps=4"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.sync_steps=6", "pipeline.final_sync_steps=5"}),
+            "[config] pipeline.sync_steps = 6 and pipeline.final_sync_steps = 5 are together more "
+            "than the run of 10 updates; set pipeline.final_sync_steps = 4 or less");
+  EXPECT_EQ(check_run({"pipeline.sync_steps=11"}),
+            "[config] pipeline.sync_steps = 11 is more than the run of 10 updates; set "
+            "pipeline.sync_steps = 10 or less");
+  EXPECT_EQ(check_run({"pipeline.final_sync_steps=11"}),
+            "[config] pipeline.final_sync_steps = 11 is more than the run of 10 updates; set "
+            "pipeline.final_sync_steps = 10 or less");
+  EXPECT_EQ(check_of({"train.tokens=384", "pipeline.sync_steps=4"}),
+            "[config] pipeline.sync_steps = 4 is more than the run of 3 updates; set "
+            "pipeline.sync_steps = 3 or less");
+}
+
+TEST(Check, SyncStepsNeedAScheduleWithDelay) {
+  EXPECT_EQ(check_run({"pipeline.schedule=1f1b", "pipeline.sync_steps=2"}),
+            "[config] pipeline.sync_steps = 2, but '1f1b' has no delay; set pipeline.sync_steps = "
+            "0");
+  EXPECT_EQ(check_run({"pipeline.schedule=1f1b", "pipeline.final_sync_steps=3"}),
+            "[config] pipeline.final_sync_steps = 3, but '1f1b' has no delay; set "
+            "pipeline.final_sync_steps = 0");
+  EXPECT_EQ(check_run({"pipeline.schedule=1f1b"}), "fine");
+}
+
 TEST(Check, EveryChunkHasUnits) {
   EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.stages=5"}), "fine");
   EXPECT_EQ(check_run({"pipeline.schedule=looped", "pipeline.stages=6"}),

@@ -201,7 +201,7 @@ TEST(Config, UnknownKeys) {
             "[config] unknown key 'train.clipp' in --set; did you mean 'train.clip'?");
   EXPECT_EQ(error_of("[output]\nzzz = 2"),
             "[config] unknown key 'output.zzz' in run.toml:2; [output] has dir, sample, "
-            "sample_tokens");
+            "sample_tokens, save_every");
   EXPECT_EQ(error_of("[train]\nmicro_batches = 2"),
             "[config] unknown key 'train.micro_batches' in run.toml:2; "
             "did you mean 'pipeline.micro_batches'?");

@@ -60,7 +60,9 @@ inline Catalogue example_catalogue() {
     return micro_batches < stages ? std::string("'2bw' has too few micro-batches; set more")
                                   : std::string();
   };
-  ScheduleSpec flushed{.name = "1f1b", .summary = "with flush"};
+  const auto no_delay = [](auto, auto, auto) { return std::string("'1f1b' has no delay"); };
+  ScheduleSpec flushed{
+      .name = "1f1b", .summary = "with flush", .complaint_about_sync_steps = no_delay};
   ScheduleSpec async{.name = "2bw", .summary = "without flush", .complaint = at_least_one_each};
   ScheduleSpec gpipe{.name = "gpipe", .summary = "all forwards first"};
   ScheduleSpec looped{.name = "looped", .summary = "two chunks", .default_chunks = 2};

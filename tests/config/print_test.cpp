@@ -77,59 +77,66 @@ TEST(Table, MarksWhatDiffersFromTheDefault) {
                "optimizer.fallback.weight_decay=0", "correction.name=error_feedback"});
   EXPECT_EQ(table(config, example_catalogue()),
             R"([model]
-* preset          "bench-10m"               (default "")
-  layers          8
-  width           256
-  heads           4
-  kv_heads        2
-  ff              768
-  vocab           8192
-* seq             128                       (default 256)
-  tied            false
-  norm_eps        1e-05
-  rope_base       10000.0
+* preset            "bench-10m"               (default "")
+  layers            8
+  width             256
+  heads             4
+  kv_heads          2
+  ff                768
+  vocab             8192
+* seq               128                       (default 256)
+  tied              false
+  norm_eps          1e-05
+  rope_base         10000.0
 [data]
-* train           ["a.txt", "b \"q\".txt"]  (default [])
-  val             []
-  tokenizer       "bytes"
-  val_fraction    0.01
-  separator       ""
-  cache           ""
+* train             ["a.txt", "b \"q\".txt"]  (default [])
+  val               []
+  tokenizer         "bytes"
+  val_fraction      0.01
+  separator         ""
+  cache             ""
 [pipeline]
-  stages          1
-  schedule        "1f1b"
-  chunks          1
-  micro_batches   1
-  micro_batch     1
-  partition       "auto"
+  stages            1
+  schedule          "1f1b"
+  chunks            1
+  micro_batches     1
+  micro_batch       1
+  partition         "auto"
+  recompute         "none"
+  sync_steps        0
+  final_sync_steps  0
 [optimizer]
-* name            "muon"                    (default "adamw")
-* lr              0.01                      (default 0.02)
-  weight_decay    0.1
-  momentum        0.95
-  nesterov        true
+* name              "muon"                    (default "adamw")
+* lr                0.01                      (default 0.02)
+  weight_decay      0.1
+  momentum          0.95
+  nesterov          true
 [optimizer.fallback]
-  name            "adamw"
-  lr              0.01
-* weight_decay    0.0                       (default 0.1)
-  beta            0.9
+  name              "adamw"
+  lr                0.01
+* weight_decay      0.0                       (default 0.1)
+  beta              0.9
 [correction]
-* name            "error_feedback"          (default "none")
-  lambda          1.0
+* name              "error_feedback"          (default "none")
+  lambda            1.0
 [train]
-  steps           10
-  warmup          0
-  final_lr        0.1
-  clip            1.0
-  precision       "fp32"
-  seed            0
-  threads         0
-  eval_every      0
-  eval_sequences  64
+  steps             10
+  warmup            0
+  final_lr          0.1
+  clip              1.0
+  precision         "fp32"
+  device            "cpu"
+  seed              0
+  threads           0
+  eval_every        0
+  eval_sequences    64
+  skip_limit        10
+  watchdog          60.0
 [output]
-  dir             "runs/quick"
-  sample          ""
-  sample_tokens   200
+  dir               "runs/quick"
+  sample            ""
+  sample_tokens     200
+  save_every        0
 )");
 }
 

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <limits>
 #include <ostream>
+#include <tuple>
 
 #include "kernels/helpers.h"
+#include "kernels/paths.h"
 
 namespace penstock::kernels {
 namespace {
@@ -15,6 +17,7 @@ using tests::bf16_rounding;
 using tests::fp32_rounding;
 using tests::norm_error;
 using tests::normal;
+using tests::Path;
 using tests::same_bits;
 using tests::variable;
 using tests::within;
@@ -63,15 +66,16 @@ Reference reference(const at::Tensor& qkv, const Case& c) {
           sizes.max().item<double>()};
 }
 
-class AttentionTest : public testing::TestWithParam<Case> {
+class AttentionTest : public testing::TestWithParam<std::tuple<Case, const Path*>> {
  protected:
-  Case c = GetParam();
+  Case c = std::get<0>(GetParam());
+  const Path& path = *std::get<1>(GetParam());
   at::Tensor qkv = normal({c.rows(), c.qkv_width()}, "qkv", 1, c.type);
   at::Tensor dy = normal({c.rows(), c.shape.heads* c.shape.width}, "dy", 1, c.type);
 };
 
 TEST_P(AttentionTest, IsItsFormula) {
-  const Attended result = attention(qkv, c.shape, c.sequences);
+  const Attended result = path.attention(qkv, c.shape, c.sequences);
   const Reference expected = reference(qkv.to(at::kDouble), c);
   EXPECT_EQ(result.y.scalar_type(), c.type);
   // A score is a sum of D products: D + 2 roundings of its absolute size, which are the relative
@@ -86,8 +90,8 @@ TEST_P(AttentionTest, IsItsFormula) {
 }
 
 TEST_P(AttentionTest, GradientIsThatOfAutograd) {
-  const Attended forward = attention(qkv, c.shape, c.sequences);
-  const at::Tensor gradient = attention_backward(dy, qkv, forward, c.shape, c.sequences);
+  const Attended forward = path.attention(qkv, c.shape, c.sequences);
+  const at::Tensor gradient = path.attention_backward(dy, qkv, forward, c.shape, c.sequences);
   const at::Tensor x = variable(qkv);
   (reference(x, c).y * dy.to(at::kDouble)).sum().backward();
   EXPECT_EQ(gradient.scalar_type(), c.type);
@@ -112,58 +116,68 @@ TEST_P(AttentionTest, GradientIsThatOfAutograd) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, AttentionTest,
-    testing::Values(Case{1, 1, {1, 1, 8}, at::kFloat}, Case{1, 3, {2, 1, 6}, at::kFloat},
-                    Case{3, 17, {4, 2, 16}, at::kFloat}, Case{2, 257, {3, 1, 10}, at::kFloat},
-                    Case{1, 65, {9, 3, 64}, at::kFloat}, Case{2, 33, {3, 3, 32}, at::kFloat},
-                    Case{1, 1, {1, 1, 8}, at::kBFloat16}, Case{3, 17, {4, 2, 16}, at::kBFloat16},
-                    Case{2, 257, {3, 1, 64}, at::kBFloat16}));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
+                         testing::Combine(testing::Values(Case{1, 1, {1, 1, 8}, at::kFloat},
+                                                          Case{1, 3, {2, 1, 6}, at::kFloat},
+                                                          Case{3, 17, {4, 2, 16}, at::kFloat},
+                                                          Case{2, 257, {3, 1, 10}, at::kFloat},
+                                                          Case{1, 65, {9, 3, 64}, at::kFloat},
+                                                          Case{2, 33, {3, 3, 32}, at::kFloat},
+                                                          Case{1, 1, {1, 1, 8}, at::kBFloat16},
+                                                          Case{3, 17, {4, 2, 16}, at::kBFloat16},
+                                                          Case{2, 257, {3, 1, 64}, at::kBFloat16}),
+                                          testing::ValuesIn(tests::all_paths)));
 
 TEST(Attention, LargeScoresPickOneToken) {
-  // Scores of token t with key s are +-1e4 s-dependent: the largest takes all the weight.
-  const Case c{1, 5, {1, 1, 4}, at::kFloat};
-  at::Tensor qkv = at::zeros({5, 12});
-  for (std::int64_t t = 0; t < 5; ++t) {
-    qkv[t][0] = 200;                             // query
-    qkv[t][4] = t == 2 ? 100 : -100;             // key: score +-1e4
-    qkv[t][8] = static_cast<float>(10 * t + 1);  // value
+  for (const Path* path : tests::all_paths) {
+    // Scores of token t with key s are +-1e4 s-dependent: the largest takes all the weight.
+    const Case c{1, 5, {1, 1, 4}, at::kFloat};
+    at::Tensor qkv = at::zeros({5, 12});
+    for (std::int64_t t = 0; t < 5; ++t) {
+      qkv[t][0] = 200;                             // query
+      qkv[t][4] = t == 2 ? 100 : -100;             // key: score +-1e4
+      qkv[t][8] = static_cast<float>(10 * t + 1);  // value
+    }
+    const Attended result = path->attention(qkv, c.shape, 1);
+    const at::Tensor first = result.y.select(1, 0);
+    EXPECT_NEAR(first[1].item<float>(), 6, 1e-5) << "equal scores: the mean of values 1 and 11";
+    for (const std::int64_t t : {2, 3, 4}) EXPECT_EQ(first[t].item<float>(), 21.0F);
+    const at::Tensor gradient = path->attention_backward(at::ones({5, 4}), qkv, result, c.shape, 1);
+    EXPECT_TRUE(gradient.isfinite().all().item<bool>());
+    EXPECT_EQ(gradient[2][8].item<float>(), 3.0F) << "three tokens read the value of token 2";
   }
-  const Attended result = attention(qkv, c.shape, 1);
-  const at::Tensor first = result.y.select(1, 0);
-  EXPECT_NEAR(first[1].item<float>(), 6, 1e-5) << "equal scores: the mean of values 1 and 11";
-  for (const std::int64_t t : {2, 3, 4}) EXPECT_EQ(first[t].item<float>(), 21.0F);
-  const at::Tensor gradient = attention_backward(at::ones({5, 4}), qkv, result, c.shape, 1);
-  EXPECT_TRUE(gradient.isfinite().all().item<bool>());
-  EXPECT_EQ(gradient[2][8].item<float>(), 3.0F) << "three tokens read the value of token 2";
 }
 
 TEST(Attention, ATokenSeesNoLaterOne) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
-    const HeadShape shape{4, 2, 16};
-    const at::Tensor qkv = normal({17, 128}, "qkv", 1, type);
-    at::Tensor changed = qkv.clone();
-    changed.narrow(0, 9, 8).add_(3);
-    const at::Tensor y = attention(qkv, shape, 1).y;
-    const at::Tensor other = attention(changed, shape, 1).y;
-    EXPECT_TRUE(same_bits(other.narrow(0, 0, 9), y.narrow(0, 0, 9)));
-    EXPECT_GT(norm_error(other.narrow(0, 9, 8), y.narrow(0, 9, 8).to(at::kDouble)), 0.1);
+  for (const Path* path : tests::all_paths) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const HeadShape shape{4, 2, 16};
+      const at::Tensor qkv = normal({17, 128}, "qkv", 1, type);
+      at::Tensor changed = qkv.clone();
+      changed.narrow(0, 9, 8).add_(3);
+      const at::Tensor y = path->attention(qkv, shape, 1).y;
+      const at::Tensor other = path->attention(changed, shape, 1).y;
+      EXPECT_TRUE(same_bits(other.narrow(0, 0, 9), y.narrow(0, 0, 9)));
+      EXPECT_GT(norm_error(other.narrow(0, 9, 8), y.narrow(0, 9, 8).to(at::kDouble)), 0.1);
+    }
   }
 }
 
 TEST(Attention, SequencesAreApart) {
-  const HeadShape shape{4, 2, 16};
-  const at::Tensor qkv = normal({3 * 17, 128}, "qkv");
-  const at::Tensor y = attention(qkv, shape, 3).y;
-  for (std::int64_t b = 0; b < 3; ++b) {
-    const at::Tensor alone = attention(qkv.narrow(0, 17 * b, 17), shape, 1).y;
-    EXPECT_TRUE(at::allclose(alone, y.narrow(0, 17 * b, 17), 1e-5, 1e-6)) << b;
+  for (const Path* path : tests::all_paths) {
+    const HeadShape shape{4, 2, 16};
+    const at::Tensor qkv = normal({3 * 17, 128}, "qkv");
+    const at::Tensor y = path->attention(qkv, shape, 3).y;
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const at::Tensor alone = path->attention(qkv.narrow(0, 17 * b, 17), shape, 1).y;
+      EXPECT_TRUE(at::allclose(alone, y.narrow(0, 17 * b, 17), 1e-5, 1e-6)) << b;
+    }
+    qkv[20][3] = std::numeric_limits<float>::quiet_NaN();  // a query of the second sequence
+    const at::Tensor bad = path->attention(qkv, shape, 3).y.isnan();
+    EXPECT_TRUE(bad.narrow(0, 17, 17).any().item<bool>());
+    EXPECT_FALSE(bad.narrow(0, 0, 17).any().item<bool>());
+    EXPECT_FALSE(bad.narrow(0, 34, 17).any().item<bool>());
   }
-  qkv[20][3] = std::numeric_limits<float>::quiet_NaN();  // a query of the second sequence
-  const at::Tensor bad = attention(qkv, shape, 3).y.isnan();
-  EXPECT_TRUE(bad.narrow(0, 17, 17).any().item<bool>());
-  EXPECT_FALSE(bad.narrow(0, 0, 17).any().item<bool>());
-  EXPECT_FALSE(bad.narrow(0, 34, 17).any().item<bool>());
 }
 
 }  // namespace

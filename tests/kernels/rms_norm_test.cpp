@@ -7,12 +7,14 @@
 #include <tuple>
 
 #include "kernels/helpers.h"
+#include "kernels/paths.h"
 
 namespace penstock::kernels {
 namespace {
 
 using tests::fp32_rounding;
 using tests::normal;
+using tests::Path;
 using tests::same_bits;
 using tests::storage_rounding;
 using tests::Threads;
@@ -39,7 +41,7 @@ struct Inputs {
         residual(normal({rows, width}, "residual", 1, type)) {}
 };
 
-using Case = std::tuple<std::int64_t, std::int64_t, at::ScalarType, double>;
+using Case = std::tuple<std::int64_t, std::int64_t, at::ScalarType, double, const Path*>;
 
 class RmsNormTest : public testing::TestWithParam<Case> {
  protected:
@@ -47,10 +49,11 @@ class RmsNormTest : public testing::TestWithParam<Case> {
   std::int64_t width = std::get<1>(GetParam());
   at::ScalarType type = std::get<2>(GetParam());
   Inputs in{rows, width, type, std::get<3>(GetParam())};
+  const Path& path = *std::get<4>(GetParam());
 };
 
 TEST_P(RmsNormTest, IsItsFormula) {
-  const Normalized result = rms_norm(in.x, in.gain, eps);
+  const Normalized result = path.rms_norm(in.x, in.gain, eps);
   const at::Tensor x = in.x.to(at::kDouble);
   const at::Tensor r = inverse_rms(x);
   const at::Tensor y = x * r * in.gain.to(at::kDouble);
@@ -64,11 +67,11 @@ TEST_P(RmsNormTest, IsItsFormula) {
 }
 
 TEST_P(RmsNormTest, GradientsAreThoseOfAutograd) {
-  const at::Tensor inverse = rms_norm(in.x, in.gain, eps).inverse_rms;
+  const at::Tensor inverse = path.rms_norm(in.x, in.gain, eps).inverse_rms;
   const at::Tensor before = normal({width}, "before");
   at::Tensor gain_gradient = before.clone();
   const at::Tensor dx =
-      rms_norm_backward(in.dy, in.x, in.gain, inverse, in.residual, gain_gradient);
+      path.rms_norm_backward(in.dy, in.x, in.gain, inverse, in.residual, gain_gradient);
 
   const at::Tensor x = variable(in.x);
   const at::Tensor gain = variable(in.gain);
@@ -104,36 +107,41 @@ INSTANTIATE_TEST_SUITE_P(Sizes, RmsNormTest,
                          testing::Combine(testing::Values(1, 3, 257),
                                           testing::Values(1, 3, 17, 257),
                                           testing::Values(at::kFloat, at::kBFloat16),
-                                          testing::Values(1e-3, 1.0, 1e4)));
+                                          testing::Values(1e-3, 1.0, 1e4),
+                                          testing::ValuesIn(tests::all_paths)));
 
 TEST(RmsNorm, ZeroRowsGiveZerosAndFiniteGradients) {
-  const at::Tensor x = at::zeros({2, 5});
-  const at::Tensor gain = at::ones({5});
-  const Normalized result = rms_norm(x, gain, eps);
-  EXPECT_TRUE(at::equal(result.y, x));
-  EXPECT_FLOAT_EQ(result.inverse_rms[0].item<float>(), static_cast<float>(1 / std::sqrt(eps)));
-  at::Tensor gain_gradient = at::zeros({5});
-  const at::Tensor dx = rms_norm_backward(at::ones({2, 5}), x, gain, result.inverse_rms,
-                                          at::zeros({2, 5}), gain_gradient);
-  EXPECT_TRUE(at::allclose(dx, at::full({2, 5}, 1 / std::sqrt(eps)), 1e-6));
-  EXPECT_TRUE(at::equal(gain_gradient, at::zeros({5})));
+  for (const Path* path : tests::all_paths) {
+    const at::Tensor x = at::zeros({2, 5});
+    const at::Tensor gain = at::ones({5});
+    const Normalized result = path->rms_norm(x, gain, eps);
+    EXPECT_TRUE(at::equal(result.y, x));
+    EXPECT_FLOAT_EQ(result.inverse_rms[0].item<float>(), static_cast<float>(1 / std::sqrt(eps)));
+    at::Tensor gain_gradient = at::zeros({5});
+    const at::Tensor dx = path->rms_norm_backward(at::ones({2, 5}), x, gain, result.inverse_rms,
+                                                  at::zeros({2, 5}), gain_gradient);
+    EXPECT_TRUE(at::allclose(dx, at::full({2, 5}, 1 / std::sqrt(eps)), 1e-6));
+    EXPECT_TRUE(at::equal(gain_gradient, at::zeros({5})));
+  }
 }
 
 TEST(RmsNorm, NanStaysInItsRow) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(3, 17, type);
-    const Normalized clean = rms_norm(in.x, in.gain, eps);
-    in.x[1][4] = std::numeric_limits<double>::quiet_NaN();
-    const Normalized result = rms_norm(in.x, in.gain, eps);
-    EXPECT_TRUE(result.y[1].isnan().all().item<bool>());
-    EXPECT_TRUE(same_bits(result.y[0], clean.y[0]));
-    EXPECT_TRUE(same_bits(result.y[2], clean.y[2]));
-    at::Tensor gain_gradient = at::zeros({17});
-    const at::Tensor dx =
-        rms_norm_backward(in.dy, in.x, in.gain, result.inverse_rms, in.residual, gain_gradient);
-    EXPECT_TRUE(dx[1].isnan().all().item<bool>());
-    EXPECT_FALSE(dx[0].isnan().any().item<bool>());
-    EXPECT_TRUE(gain_gradient.isnan().all().item<bool>());
+  for (const Path* path : tests::all_paths) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const Inputs in(3, 17, type);
+      const Normalized clean = path->rms_norm(in.x, in.gain, eps);
+      in.x[1][4] = std::numeric_limits<double>::quiet_NaN();
+      const Normalized result = path->rms_norm(in.x, in.gain, eps);
+      EXPECT_TRUE(result.y[1].isnan().all().item<bool>());
+      EXPECT_TRUE(same_bits(result.y[0], clean.y[0]));
+      EXPECT_TRUE(same_bits(result.y[2], clean.y[2]));
+      at::Tensor gain_gradient = at::zeros({17});
+      const at::Tensor dx = path->rms_norm_backward(in.dy, in.x, in.gain, result.inverse_rms,
+                                                    in.residual, gain_gradient);
+      EXPECT_TRUE(dx[1].isnan().all().item<bool>());
+      EXPECT_FALSE(dx[0].isnan().any().item<bool>());
+      EXPECT_TRUE(gain_gradient.isnan().all().item<bool>());
+    }
   }
 }
 

@@ -7,12 +7,14 @@
 #include <tuple>
 
 #include "kernels/helpers.h"
+#include "kernels/paths.h"
 
 namespace penstock::kernels {
 namespace {
 
 using tests::fp32_rounding;
 using tests::normal;
+using tests::Path;
 using tests::same_bits;
 using tests::storage_rounding;
 using tests::within;
@@ -51,7 +53,8 @@ TEST(Rope, PositionZeroIsNotRotated) {
   EXPECT_TRUE(at::equal(y, x));
 }
 
-using Case = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, at::ScalarType>;
+using Case =
+    std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, at::ScalarType, const Path*>;
 
 class RopeTest : public testing::TestWithParam<Case> {
  protected:
@@ -60,6 +63,7 @@ class RopeTest : public testing::TestWithParam<Case> {
   std::int64_t heads = std::get<2>(GetParam());
   std::int64_t head_width = std::get<3>(GetParam());
   at::ScalarType type = std::get<4>(GetParam());
+  const Path& path = *std::get<5>(GetParam());
   std::int64_t rotated_width = heads * head_width;
   RotaryTables tables = rotary_tables(positions + 3, head_width, 1e4);  // longer than the sequence
   at::Tensor x = normal({sequences * positions, rotated_width + 5}, "x", 1, type);
@@ -82,7 +86,7 @@ class RopeTest : public testing::TestWithParam<Case> {
 TEST_P(RopeTest, TurnsEveryPairByItsAngle) {
   for (const auto direction : {Rotation::forward, Rotation::inverse}) {
     at::Tensor y = x.clone();
-    rotate(y, heads, head_width, positions, tables, direction);
+    path.rotate(y, heads, head_width, positions, tables, direction);
     const at::Tensor expected = reference(direction == Rotation::forward ? 1 : -1);
     // Two products and a sum; each is at most |a| + |b| of the pair.
     const at::Tensor pairs = x.narrow(1, 0, rotated_width)
@@ -100,8 +104,8 @@ TEST_P(RopeTest, TurnsEveryPairByItsAngle) {
 
 TEST_P(RopeTest, TheInverseUndoesTheRotation) {
   at::Tensor y = x.clone();
-  rotate(y, heads, head_width, positions, tables, Rotation::forward);
-  rotate(y, heads, head_width, positions, tables, Rotation::inverse);
+  path.rotate(y, heads, head_width, positions, tables, Rotation::forward);
+  path.rotate(y, heads, head_width, positions, tables, Rotation::inverse);
   // Two rotations of 4 roundings each (the tables' included), two storages; a pair keeps its
   // length.
   const double relative = 8 * fp32_rounding + 2.01 * storage_rounding(type);
@@ -111,19 +115,22 @@ TEST_P(RopeTest, TheInverseUndoesTheRotation) {
 INSTANTIATE_TEST_SUITE_P(Shapes, RopeTest,
                          testing::Combine(testing::Values(1, 3), testing::Values(1, 17, 257),
                                           testing::Values(1, 3), testing::Values(2, 6, 34),
-                                          testing::Values(at::kFloat, at::kBFloat16)));
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::ValuesIn(tests::all_paths)));
 
 TEST(Rope, NanStaysInItsPair) {
-  const at::Tensor clean = normal({2, 8}, "x");
-  at::Tensor x = clean.clone();
-  x[1][2] = std::numeric_limits<float>::quiet_NaN();
-  rotate(x, 2, 4, 2, rotary_tables(2, 4, 1e4), Rotation::forward);
-  at::Tensor expected = clean.clone();
-  rotate(expected, 2, 4, 2, rotary_tables(2, 4, 1e4), Rotation::forward);
-  const at::Tensor bad = x.isnan();
-  EXPECT_EQ(bad.sum().item<std::int64_t>(), 2);
-  EXPECT_TRUE(bad[1][0].item<bool>() && bad[1][2].item<bool>());
-  EXPECT_TRUE(at::equal(x.nan_to_num(0), expected.masked_fill(bad, 0)));
+  for (const Path* path : tests::all_paths) {
+    const at::Tensor clean = normal({2, 8}, "x");
+    at::Tensor x = clean.clone();
+    x[1][2] = std::numeric_limits<float>::quiet_NaN();
+    path->rotate(x, 2, 4, 2, rotary_tables(2, 4, 1e4), Rotation::forward);
+    at::Tensor expected = clean.clone();
+    path->rotate(expected, 2, 4, 2, rotary_tables(2, 4, 1e4), Rotation::forward);
+    const at::Tensor bad = x.isnan();
+    EXPECT_EQ(bad.sum().item<std::int64_t>(), 2);
+    EXPECT_TRUE(bad[1][0].item<bool>() && bad[1][2].item<bool>());
+    EXPECT_TRUE(at::equal(x.nan_to_num(0), expected.masked_fill(bad, 0)));
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 namespace penstock::model {
 namespace {
 
+using config::Recompute;
 using tests::golden_model;
 using tests::GoldenModel;
 using tests::relative_error;
@@ -23,9 +24,9 @@ struct Part {
   StageModel::Tape tape;
 
   Part(const GoldenModel& golden, const std::vector<Unit>& chain, UnitRange range,
-       at::ScalarType type)
+       at::ScalarType type, Recompute recompute = Recompute::none)
       : layout(model::layout(chain, range, golden.config.tied)),
-        model(golden.config, chain, range),
+        model(golden.config, chain, range, recompute),
         weights(at::zeros({layout.weight_count}, type)),
         gradients(at::zeros({layout.gradient_count})) {
     for (const auto& parameter : layout.parameters) {
@@ -38,24 +39,26 @@ struct Part {
 
 struct Result {
   double loss = 0;
+  std::vector<at::Tensor> input_gradients;  // of every stage but the first, from the last on
   std::map<std::string, at::Tensor> gradients;
 };
 
-/// Forward and backward through a pipeline cut into the given numbers of units.
 enum class Backward { joint, split };
 
+/// Forward and backward through a pipeline cut into the given numbers of units.
 Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
-           at::ScalarType type = at::kFloat, Backward kind = Backward::joint) {
+           at::ScalarType type = at::kFloat, Backward kind = Backward::joint,
+           Recompute recompute = Recompute::none) {
   const auto chain = units(golden.config);
   std::vector<Part> parts;
   for (const auto range : partition_from_counts(cut)) {
-    parts.emplace_back(golden, chain, range, type);
+    parts.emplace_back(golden, chain, range, type, recompute);
   }
   at::Tensor x;
   for (auto& part : parts) {
     x = part.model.forward(x, golden.batch, weight_views(part.layout, part.weights), &part.tape);
   }
-  Result result{x.item<double>(), {}};
+  Result result{x.item<double>(), {}, {}};
   at::Tensor dx;
   StageModel::WeightBackward later;
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
@@ -64,7 +67,8 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
     dx = kind == Backward::joint
              ? part->model.backward(dx, golden.batch, weights, part->tape, gradients)
              : part->model.backward_input(dx, golden.batch, weights, part->tape, gradients, later);
-    for (const auto& saved : part->tape) EXPECT_FALSE(saved.has_value());
+    for (const auto& saved : part->tape) EXPECT_TRUE(saved.empty());
+    if (dx.defined()) result.input_gradients.push_back(dx);
   }
   for (const auto& add_gradient : later) add_gradient();
   for (const auto& part : parts) {
@@ -128,6 +132,108 @@ TEST_P(StageModelTest, ASplitBackwardGivesTheSameBits) {
     const Result split = run(golden, {3, 3}, type, Backward::split);
     for (const auto& [name, gradient] : joint.gradients) {
       EXPECT_TRUE(at::equal(split.gradients.at(name), gradient)) << name;
+    }
+  }
+}
+
+// First, middle and last stages, cut between layers and inside of them; the whole model; an
+// embedding and a head alone.
+TEST_P(StageModelTest, ComputingAgainGivesTheSameBits) {
+  const auto golden = golden_model(GetParam());
+  const std::vector<std::vector<std::int64_t>> cuts{{6}, {3, 3}, {2, 2, 2}, {1, 4, 1}};
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    for (const auto& cut : cuts) {
+      const Result kept = run(golden, cut, type);
+      ASSERT_EQ(kept.input_gradients.size(), cut.size() - 1);
+      for (const auto kind : {Backward::joint, Backward::split}) {
+        for (const auto recompute : {Recompute::block, Recompute::stage}) {
+          const Result again = run(golden, cut, type, kind, recompute);
+          EXPECT_EQ(again.loss, kept.loss);
+          for (std::size_t s = 0; s < kept.input_gradients.size(); ++s) {
+            EXPECT_TRUE(at::equal(again.input_gradients.at(s), kept.input_gradients[s])) << s;
+          }
+          for (const auto& [name, gradient] : kept.gradients) {
+            EXPECT_TRUE(at::equal(again.gradients.at(name), gradient)) << name;
+          }
+        }
+      }
+    }
+  }
+}
+
+// That a backward does compute again: other weights than the forward's must show.
+TEST_P(StageModelTest, ComputingAgainReadsTheWeightsGivenToTheBackward) {
+  const auto golden = golden_model(GetParam());
+  const auto chain = units(golden.config);
+  const auto gradient_of_a_query = [&](Recompute recompute) {
+    Part part(golden, chain, {0, 6}, at::kFloat, recompute);
+    const auto weights = weight_views(part.layout, part.weights);
+    (void)part.model.forward({}, golden.batch, weights, &part.tape);
+    weights[1][0].mul_(2);  // the gain in front of the first attention
+    (void)part.model.backward({}, golden.batch, weights, part.tape,
+                              gradient_views(part.layout, part.gradients));
+    return gradient_views(part.layout, part.gradients)[1][1].norm().item<double>();
+  };
+  const double kept = gradient_of_a_query(Recompute::none);
+  for (const auto recompute : {Recompute::block, Recompute::stage}) {
+    EXPECT_GT(std::abs(gradient_of_a_query(recompute) / kept - 1), 0.05);
+  }
+}
+
+TEST_P(StageModelTest, InputsAreNotWritten) {
+  const auto golden = golden_model(GetParam());
+  const auto chain = units(golden.config);
+  const auto tokens = golden.batch.inputs.numel();
+  for (const auto recompute : {Recompute::none, Recompute::block, Recompute::stage}) {
+    for (const std::int64_t first : {1, 2}) {  // an attention's input, an MLP's
+      Part part(golden, chain, {first, 5}, at::kFloat, recompute);
+      const auto weights = weight_views(part.layout, part.weights);
+      const at::Tensor x = at::linspace(-1, 1, tokens * 32).view({tokens, 32});
+      const at::Tensor dy = at::linspace(1, 2, tokens * 32).view({tokens, 32});
+      const at::Tensor x_before = x.clone();
+      const at::Tensor dy_before = dy.clone();
+      const at::Tensor y = part.model.forward(x, golden.batch, weights, &part.tape);
+      const at::Tensor y_before = y.clone();
+      (void)part.model.backward(dy, golden.batch, weights, part.tape,
+                                gradient_views(part.layout, part.gradients));
+      EXPECT_TRUE(at::equal(x, x_before));
+      EXPECT_TRUE(at::equal(dy, dy_before));
+      EXPECT_TRUE(at::equal(y, y_before));
+    }
+  }
+}
+
+// The device "meta" has shapes and types but no memory, and refuses operations with tensors of the
+// CPU: nothing is made on the wrong device. It has no table look-up, so the embedding is left out.
+TEST_P(StageModelTest, WorksOnTheDeviceOfItsTensors) {
+  const auto golden = golden_model(GetParam());
+  const auto chain = units(golden.config);
+  const auto tokens = golden.batch.inputs.numel();
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto meta = at::TensorOptions(type).device(at::kMeta);
+    for (const auto recompute : {Recompute::none, Recompute::block, Recompute::stage}) {
+      const UnitRange range{1, 5};
+      const Layout place = layout(chain, range, golden.config.tied);
+      const StageModel stage(golden.config, chain, range, recompute, at::kMeta);
+      const auto weights = weight_views(place, at::zeros({place.weight_count}, meta));
+      const auto gradients =
+          gradient_views(place, at::zeros({place.gradient_count}, meta.dtype(at::kFloat)));
+      auto batch = golden.batch;
+      batch.inputs = batch.inputs.to(at::kMeta);
+      batch.targets = at::Tensor();
+      StageModel::Tape tape;
+      const at::Tensor y = stage.forward(at::zeros({tokens, 32}, meta), batch, weights, &tape);
+      const at::Tensor dx = stage.backward(at::zeros_like(y), batch, weights, tape, gradients);
+      for (const auto& x : {y, dx}) {
+        EXPECT_TRUE(x.is_meta());
+        EXPECT_EQ(x.scalar_type(), type);
+        EXPECT_EQ(x.sizes(), (at::IntArrayRef{tokens, 32}));
+      }
+      const Layout last = layout(chain, {5, 6}, golden.config.tied);
+      const StageModel head(golden.config, chain, {5, 6}, recompute, at::kMeta);
+      EXPECT_TRUE(
+          head.forward(y, batch, weight_views(last, at::zeros({last.weight_count}, meta)), nullptr)
+              .is_meta());
     }
   }
 }

@@ -36,6 +36,32 @@ TEST(CostModelTest, RecomputationIsOneMoreForward) {
   EXPECT_DOUBLE_EQ(costs.stages[0].chunks[0].backward_weight.mean, 4);
 }
 
+// Per token, F of the layer is 2 FLOP per weight of its matrices and the scores; the second one
+// leaves out the last product of each segment.
+TEST(CostModelTest, TheLastProductIsNotComputedAgain) {
+  auto workload = tiny();
+  workload.model.layers = 2;
+  workload = make_workload(workload);
+  auto one = candidate("1f1b", {1, 8, 1}, {6});
+  const auto more = [&](Recompute recompute) {
+    one.recompute = Recompute::none;
+    const auto none = costs_of(workload, ideal(1), one).stages[0].chunks[0];
+    one.recompute = recompute;
+    const auto again = costs_of(workload, ideal(1), one).stages[0].chunks[0];
+    EXPECT_DOUBLE_EQ(again.forward.mean, none.forward.mean);
+    EXPECT_DOUBLE_EQ(again.backward_weight.mean, none.backward_weight.mean);
+    EXPECT_NEAR(again.backward.mean - none.backward.mean,
+                again.backward_input.mean - none.backward_input.mean, 1e-24);
+    return (again.backward.mean - none.backward.mean) * 1e12 / 4;  // FLOP per token
+  };
+  const double layer = workload.units[1].forward + workload.units[2].forward;
+  const double embedding = workload.units[0].forward;
+  const double down = 2 * 12 * 8;
+  EXPECT_NEAR(more(Recompute::block), embedding + 2 * (layer - down), 1e-9);
+  EXPECT_NEAR(more(Recompute::stage), embedding + 2 * layer - down, 1e-9);
+  EXPECT_EQ(workload.units[1].last_product, 2 * 8 * 8);
+}
+
 TEST(CostModelTest, MeasuredTimesReplaceTheRate) {
   auto workload = equal_units(2, 8);
   workload.measured.emplace();
