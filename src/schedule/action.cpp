@@ -28,6 +28,8 @@ std::string_view name(ActionKind kind) {
       return "await_reduction";
     case ActionKind::update:
       return "update";
+    case ActionKind::capture:
+      return "capture";
     case ActionKind::receive_evaluation:
       return "receive_evaluation";
     case ActionKind::evaluate:
@@ -46,6 +48,8 @@ std::string describe(const Action& action) {
       return fmt::format("{} of batch {}", name(action.kind), action.batch);
     case ActionKind::update:
       return fmt::format("update to weights W({}) from batch {}", action.version, action.batch);
+    case ActionKind::capture:
+      return fmt::format("capture of the state behind the update to weights W({})", action.version);
     case ActionKind::receive_evaluation:
     case ActionKind::evaluate:
     case ActionKind::send_evaluation:

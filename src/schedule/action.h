@@ -19,6 +19,7 @@ enum class ActionKind : std::uint8_t {
   contribute,          // give this stage's share of a batch's reduction (norm, loss, tied weights)
   await_reduction,     // wait until every stage has contributed
   update,              // U: write the next weight version
+  capture,             // copy the stage's state right behind an update (cut.h)
   receive_evaluation,  // as receive_activation, for validation data
   evaluate,            // forward only, on validation data
   send_evaluation,
@@ -26,8 +27,9 @@ enum class ActionKind : std::uint8_t {
 
 /// One step of one stage. `version` is the weight version that F, B, dX and evaluate read and that
 /// update writes: W(t) = weights after t updates. update writes W(batch + 1) from the gradient of
-/// `batch`. dW reads no weights and carries the version of its dX. For evaluate, `batch` equals
-/// `version` and micro_batch counts validation micro-batches.
+/// `batch`, and capture carries the same numbers as the update before it. dW reads no weights and
+/// carries the version of its dX. For evaluate, `batch` equals `version` and micro_batch counts
+/// validation micro-batches.
 struct Action {
   ActionKind kind{};
   std::int64_t batch = 0;

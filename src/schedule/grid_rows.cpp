@@ -408,6 +408,26 @@ ActionStream grid_actions(std::shared_ptr<const Grid> grid, int stage, HasBatch 
   while (!together && collected < contributed) co_yield compute::await_reduction(collected++);
 }
 
+namespace {
+
+/// Schedule::begun_at. When a row's steps of batches before the first are over, and those that it
+/// does in advance, every repetition asks for one batch and makes one update.
+std::int64_t begun_at(const std::shared_ptr<const Grid>& grid, std::int64_t version) {
+  const auto touched = reach(grid->rows[0], grid->shape.micro_batches).batches();
+  const std::int64_t followed = std::min<std::int64_t>(version, 2 * std::int64_t{touched} + 2);
+  std::int64_t asked = 0;
+  auto actions = grid_actions(grid, 0, [&asked](std::int64_t batch) {
+    asked = std::max(asked, batch + 1);
+    return true;
+  });
+  while (const auto action = actions.next()) {
+    if (action->kind == update && action->version == followed) break;
+  }
+  return asked + version - followed;
+}
+
+}  // namespace
+
 Schedule grid_schedule(Grid grid) {
   const auto shared = std::make_shared<const Grid>(std::move(grid));
   Schedule schedule;
@@ -424,6 +444,9 @@ Schedule grid_schedule(Grid grid) {
   schedule.complaint = [shared](PipelineShape shape) { return complaint(*shared, shape); };
   schedule.limits = [shared](int stage, PipelineShape) {
     return shared->limits[static_cast<std::size_t>(stage)];
+  };
+  schedule.begun_at = [shared](std::int64_t version, PipelineShape) {
+    return begun_at(shared, version);
   };
   schedule.generate = [shared](int stage, PipelineShape, HasBatch has_batch) {
     return grid_actions(shared, stage, std::move(has_batch));

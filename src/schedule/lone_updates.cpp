@@ -83,6 +83,10 @@ Schedule with_lone_updates(std::string name, std::string summary, BackwardReads 
   schedule.limits = [reads](int stage, PipelineShape shape) {
     return limits_of(stage, shape, reads);
   };
+  // Stage 0 is d-1 forwards ahead of the last backward of batch version - 1.
+  schedule.begun_at = [](std::int64_t version, PipelineShape shape) {
+    return version + rounded_up(lead_of(0, shape), shape.micro_batches);
+  };
   schedule.generate = [reads](int stage, PipelineShape shape, HasBatch has_batch) {
     return generate(stage, shape, std::move(has_batch), reads);
   };

@@ -29,6 +29,8 @@ char letter(ActionKind kind) {
       return 'A';
     case ActionKind::update:
       return 'U';
+    case ActionKind::capture:
+      return 'S';
     case ActionKind::evaluate:
     case ActionKind::receive_evaluation:
     case ActionKind::send_evaluation:
@@ -58,6 +60,7 @@ std::int64_t number(const Action& action) {
     case ActionKind::await_reduction:
       return action.batch;
     case ActionKind::update:
+    case ActionKind::capture:
       return action.version;
     default:
       return action.micro_batch;

@@ -16,9 +16,9 @@ struct OrderCell {
   std::string text;
 };
 
-/// F, B, X (dX), W (dW) and E (evaluate) with the micro-batch, U with the version, C (contribute)
-/// and A (await) with the batch; r and s in front mean receive and send; chunk c > 0 is shown as 'c
-/// behind.
+/// F, B, X (dX), W (dW) and E (evaluate) with the micro-batch, U and S (capture) with the version,
+/// C (contribute) and A (await) with the batch; r and s in front mean receive and send; chunk c > 0
+/// is shown as 'c behind.
 std::string cell_text(const Action& action);
 
 /// Rows are stages, columns slots; the bad cell stands between > and <. Shows as many slots around

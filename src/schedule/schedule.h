@@ -1,6 +1,7 @@
 #pragma once
 // What a pipeline schedule is, and the registry of those that come with the program.
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -45,6 +46,10 @@ struct Schedule {
   /// where it can.
   std::function<std::string(PipelineShape)> complaint = [](PipelineShape) { return ""; };
   std::function<StageLimits(int stage, PipelineShape)> limits;
+  /// How many batches stage 0 has asked for (HasBatch) when it writes W(version), in a run without
+  /// end; no stage has asked for more by then. That many must exist for a cut there (cut.h).
+  std::function<std::int64_t(std::int64_t version, PipelineShape)> begun_at =
+      [](std::int64_t version, PipelineShape) { return version; };
   /// Compute actions of one stage, in order: F, B or dX and dW, contribute, await_reduction,
   /// update. The shape must be one without complaint.
   std::function<ActionStream(int stage, PipelineShape, HasBatch)> generate;

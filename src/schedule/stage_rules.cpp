@@ -110,6 +110,9 @@ std::optional<BrokenRule> StageRules::check(const Action& action) {
 
 StageRules::Result StageRules::check_fields(const Action& action) const {
   const char* rule = "numbers in range";
+  if (action.kind == capture) {
+    return broken("captures", "they are no part of a schedule, but added where a run needs them");
+  }
   if (is_batch_level(action.kind)) {
     if (action.batch < 0 || action.batch >= run_.batches) {
       return broken(rule, "this run has the batches 0 to {}", run_.batches - 1);

@@ -76,6 +76,8 @@ Schedule double_buffered_weights() {
                        .gradient_buffers = 2,
                        .in_flight = shape.stages - stage};
   };
+  // W(version) is written right before the first forward of batch version + 1.
+  schedule.begun_at = [](std::int64_t version, PipelineShape) { return version + 2; };
   schedule.generate = generate;
   return schedule;
 }

@@ -106,6 +106,24 @@ std::int64_t batches_of_first_try(const Schedule& schedule, PipelineShape shape)
   return std::max<std::int64_t>(2 * ahead + 4, schedule.reductions(shape) + 3);
 }
 
+/// Returns the period.
+int execute_plain(const Schedule& schedule, PipelineShape shape, std::int64_t batches,
+                  Verdict& verdict) {
+  const Run run{batches, {}};
+  auto result = examined(schedule, shape, run, generator(schedule, shape, run), verdict);
+  verdict.stages = std::move(result.stages);
+  verdict.reductions = result.reductions;
+  verdict.batches = batches;
+  return result.period;
+}
+
+void execute_evaluated(const Schedule& schedule, PipelineShape shape, std::int64_t batches,
+                       Verdict& verdict) {
+  if (verdict.violation) return;
+  const Run run{batches, {.every = 1, .micro_batches = evaluations(shape)}};
+  examined(schedule, shape, run, generator(schedule, shape, run), verdict);
+}
+
 Violation not_repeating(std::int64_t batches) {
   Violation violation;
   violation.rule = "steady state";
@@ -129,36 +147,30 @@ std::string line_of(const Schedule& schedule, PipelineShape shape, const Violati
 
 Verdict validate(const Schedule& schedule, PipelineShape shape) {
   Verdict verdict;
-  const auto plain = [&](std::int64_t batches) {
-    const Run run{batches, {}};
-    auto result = examined(schedule, shape, run, generator(schedule, shape, run), verdict);
-    verdict.stages = std::move(result.stages);
-    verdict.reductions = result.reductions;
-    verdict.batches = batches;
-    return result.period;
-  };
-  const auto evaluated = [&](std::int64_t batches) {
-    if (verdict.violation) return;
-    const Run run{batches, {.every = 1, .micro_batches = evaluations(shape)}};
-    examined(schedule, shape, run, generator(schedule, shape, run), verdict);
-  };
   for (std::int64_t batches = 1; batches <= short_runs && !verdict.violation; ++batches) {
-    plain(batches);
-    evaluated(batches);
+    execute_plain(schedule, shape, batches, verdict);
+    execute_evaluated(schedule, shape, batches, verdict);
   }
   const std::int64_t first_try = batches_of_first_try(schedule, shape);
   for (int factor = 1; factor <= 4 && !verdict.violation; factor *= 2) {
     const std::int64_t batches = factor * first_try;
-    verdict.period = plain(batches);
+    verdict.period = execute_plain(schedule, shape, batches, verdict);
     if (verdict.period == 0) continue;
-    evaluated(batches);
+    execute_evaluated(schedule, shape, batches, verdict);
     for (int more = 1; more < verdict.period && !verdict.violation; ++more) {
-      plain(batches + more);
-      evaluated(batches + more);
+      execute_plain(schedule, shape, batches + more, verdict);
+      execute_evaluated(schedule, shape, batches + more, verdict);
     }
     return verdict;
   }
   if (!verdict.violation) verdict.violation = not_repeating(verdict.batches);
+  return verdict;
+}
+
+Verdict validate_length(const Schedule& schedule, PipelineShape shape, std::int64_t batches) {
+  Verdict verdict;
+  execute_plain(schedule, shape, batches, verdict);
+  execute_evaluated(schedule, shape, batches, verdict);
   return verdict;
 }
 
@@ -187,12 +199,15 @@ Verdict validate_run(const Schedule& schedule, PipelineShape shape, Run run,
   return verdict;
 }
 
-void require_valid(const Schedule& schedule, PipelineShape shape) {
-  check_shape(schedule, shape);
-  const auto verdict = validate(schedule, shape);
+void require(const Verdict& verdict, const Schedule& schedule, PipelineShape shape) {
   if (!verdict.violation) return;
   throw user_error("schedule", "{}\n{}", line_of(schedule, shape, *verdict.violation),
                    verdict.violation->grid);
+}
+
+void require_valid(const Schedule& schedule, PipelineShape shape) {
+  check_shape(schedule, shape);
+  require(validate(schedule, shape), schedule, shape);
 }
 
 }  // namespace penstock::schedule

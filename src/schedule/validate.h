@@ -76,7 +76,14 @@ double actions_to_validate(const Schedule& schedule, PipelineShape shape);
 Verdict validate_run(const Schedule& schedule, PipelineShape shape, Run run,
                      const std::vector<std::vector<Action>>& stages);
 
-/// Errors: UserError "[schedule] ...", one clear line and then the grid; also check_shape's.
+/// Executes runs of only this length, without evaluations and with them; `period` is not looked
+/// for.
+Verdict validate_length(const Schedule& schedule, PipelineShape shape, std::int64_t batches);
+
+/// Errors: UserError "[schedule] ...", one clear line and then the grid, if there is a violation.
+void require(const Verdict& verdict, const Schedule& schedule, PipelineShape shape);
+
+/// Errors: those of check_shape() and require().
 void require_valid(const Schedule& schedule, PipelineShape shape);
 
 }  // namespace penstock::schedule

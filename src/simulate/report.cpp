@@ -37,6 +37,7 @@ Json stage_to_json(const StageResult& stage) {
   object["peak_in_flight"] = stage.peak_in_flight;
   object["peak_bytes"] = stage.peak_bytes;
   object["slack"] = number_or_null(stage.slack);
+  object["slacks"] = stage.slacks;
   return object;
 }
 

@@ -59,6 +59,7 @@ struct Worker {
   double activation_bytes = 0;
   double peak_activation_bytes = 0;
   double slack = never;
+  std::vector<double> slacks;  // of the first batches
 };
 
 class Simulation {
@@ -205,6 +206,8 @@ class Simulation {
         if (!work(stage, worker)) return false;
         ++worker.updates;
         return true;
+      case capture:
+        return finish(stage, worker, worker.clock);
       case await_reduction:
         return collect(stage, worker);
       case receive_activation:
@@ -321,6 +324,9 @@ class Simulation {
     const double end = std::max(begin, round.result_at);
     if (!finish(stage, worker, end)) return false;
     worker.usage->wait_update += end - begin;
+    if (batch < std::max<std::int64_t>(1, most_slacks / shape_.stages)) {
+      worker.slacks.push_back(begin - round.result_at);
+    }
     if (batch >= window_.first && (batch < window_.last || window_.first < 0)) {
       worker.slack = std::min(worker.slack, begin - round.result_at);
     }
@@ -389,12 +395,13 @@ class Simulation {
     if (all > 0) result.total_bubble_fraction = (all - work) / all;
   }
 
-  void collect_stages(Result& result, bool complete) const {
+  void collect_stages(Result& result, bool complete) {
     double slack = never;
     double pair = 0;
     for (int s = 0; s < shape_.stages; ++s) {
-      const Worker& worker = workers_[size(s)];
+      Worker& worker = workers_[size(s)];
       StageResult& stage = result.stages[size(s)];
+      stage.slacks = std::move(worker.slacks);
       stage.peak_in_flight = worker.peak_in_flight;
       stage.peak_bytes = worker.peak_activation_bytes + fixed_bytes(s);
       if (worker.slack < never) stage.slack = worker.slack;

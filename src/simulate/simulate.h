@@ -29,7 +29,11 @@ struct StageResult {
   /// Least seconds between a reduction's result and this stage's need of it, over the batches of
   /// the steady window: negative where it waits. None where no reduction was collected.
   std::optional<double> slack;
+  /// The same for each batch from 0 on, fill and drain included: of the first ones, as many as make
+  /// most_slacks with all stages (but one at least), if the stage came that far.
+  std::vector<double> slacks;
 };
+inline constexpr std::int64_t most_slacks = 4096;
 
 /// The steady window leaves fill and drain out. It runs from the end of batch n/4 to the end of the
 /// last batch that no stage drains in: n - 2 for up to m + 1 stages, earlier for more, n - 1 for

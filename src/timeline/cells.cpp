@@ -41,6 +41,8 @@ Mark mark_of(ActionKind kind) {
       return Mark::update;
     case ActionKind::evaluate:
       return Mark::evaluation;
+    case ActionKind::capture:
+      return Mark::capture;
   }
   return Mark::blocked;
 }
@@ -61,6 +63,8 @@ char letter(Mark mark) {
       return 'R';
     case Mark::evaluation:
       return 'E';
+    case Mark::capture:
+      return 'S';
     default:
       return ' ';
   }
@@ -74,7 +78,8 @@ std::string chunk_suffix(int chunk, const schedule::PipelineShape& shape) {
 }
 
 bool counts_micro_batches(Mark mark) {
-  return mark != Mark::update && mark != Mark::reduction && !is_bubble(mark);
+  return mark != Mark::update && mark != Mark::reduction && mark != Mark::capture &&
+         !is_bubble(mark);
 }
 
 bool is_training(ActionKind kind) {
@@ -84,7 +89,7 @@ bool is_training(ActionKind kind) {
 
 }  // namespace
 
-bool is_bubble(Mark mark) { return mark >= Mark::wait_activation; }
+bool is_bubble(Mark mark) { return mark >= Mark::wait_activation && mark <= Mark::blocked; }
 
 std::string_view title(Mark mark) {
   switch (mark) {
@@ -102,6 +107,8 @@ std::string_view title(Mark mark) {
       return "share of the reduction";
     case Mark::evaluation:
       return "evaluation";
+    case Mark::capture:
+      return "capture of the state";
     case Mark::wait_activation:
       return "waiting for an activation";
     case Mark::wait_gradient:
@@ -156,7 +163,7 @@ Colour colour(Mark mark, bool odd_version) {
     Colour even;
     Colour odd;
   };
-  constexpr std::array<Pair, 12> colours{{
+  constexpr std::array<Pair, 13> colours{{
       {{"#9fcbff", "#0b2545", 117, 16}, {"#2b67c4", "#ffffff", 26, 231}},
       {{"#a9dfa0", "#0d300f", 114, 16}, {"#2a7d38", "#ffffff", 28, 231}},
       {{"#8ee0d8", "#04302c", 116, 16}, {"#117a73", "#ffffff", 30, 231}},
@@ -169,6 +176,7 @@ Colour colour(Mark mark, bool odd_version) {
       {{"#a88d9f", "#ffffff", 0, 244}, {"#a88d9f", "#ffffff", 0, 244}},
       {{"#c9b23a", "#2d2600", 0, 178}, {"#c9b23a", "#2d2600", 0, 178}},
       {{"#c4554a", "#ffffff", 0, 167}, {"#c4554a", "#ffffff", 0, 167}},
+      {{"#d3d59a", "#2b2d00", 186, 16}, {"#747a1f", "#ffffff", 100, 231}},
   }};
   const Pair& pair = colours[static_cast<std::size_t>(mark)];
   return odd_version ? pair.odd : pair.even;

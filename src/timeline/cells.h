@@ -23,6 +23,7 @@ enum class Mark : std::uint8_t {
   wait_update,
   transfer,
   blocked,
+  capture,
 };
 
 /// Whether a cell of this mark belongs to the bubble.
@@ -43,9 +44,10 @@ struct Cell {
 /// wait and a transfer, as far as they last; of other actions, those without duration are kept.
 std::vector<Cell> cells(const std::vector<Span>& spans, double from, double to);
 
-/// "F3", "B3", "X3" (dX), "W3" (dW), "U" (update), "R" (share of the reduction), "E3" (evaluation);
-/// empty for a bubble. Odd batches in small letters. Where a batch has one micro-batch, the number
-/// is the batch's. With several chunks their letter is added: "F3a" on chunk 0, "F3b" on chunk 1.
+/// "F3", "B3", "X3" (dX), "W3" (dW), "U" (update), "R" (share of the reduction), "E3" (evaluation),
+/// "S" (capture of the state); empty for a bubble. Odd batches in small letters. Where a batch has
+/// one micro-batch, the number is the batch's. With several chunks their letter is added: "F3a" on
+/// chunk 0, "F3b" on chunk 1.
 std::string label(const Cell& cell, const schedule::PipelineShape& shape);
 
 /// Characters of the longest label that a run of this shape has; with one micro-batch per batch, in

@@ -52,7 +52,7 @@ Json panel_data(const Panel& panel) {
 
 Json mark_data() {
   Json marks = Json::array();
-  for (int i = 0; i <= static_cast<int>(Mark::blocked); ++i) {
+  for (int i = 0; i <= static_cast<int>(Mark::capture); ++i) {
     const Mark mark = static_cast<Mark>(i);
     const Colour even = colour(mark, false);
     const Colour odd = colour(mark, true);

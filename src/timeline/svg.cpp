@@ -148,8 +148,8 @@ class Drawing {
   }
 
   static bool starts_batch(const Cell& cell) {
-    return !is_bubble(cell.mark) && cell.mark != Mark::update && cell.mark != Mark::reduction &&
-           cell.mark != Mark::evaluation && cell.action.micro_batch == 0;
+    const bool trains = cell.mark <= Mark::backward_weight;
+    return trains && cell.action.micro_batch == 0;
   }
 
   std::string fitting_label(const Cell& cell, const schedule::PipelineShape& shape,

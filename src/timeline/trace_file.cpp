@@ -83,6 +83,8 @@ std::string event_name(const schedule::Action& action, const schedule::PipelineS
       return of(Mark::backward_weight);
     case ActionKind::update:
       return fmt::format("U W({})", action.version);
+    case ActionKind::capture:
+      return fmt::format("S W({})", action.version);
     case ActionKind::contribute:
       return "R";
     case ActionKind::evaluate:

@@ -39,6 +39,7 @@ void Usage::add(const Span& span) {
     case backward_weight:
     case contribute:
     case update:
+    case capture:
       work += span.seconds();
       break;
     case receive_evaluation:

@@ -9,7 +9,7 @@ namespace penstock::timeline {
 
 /// Seconds by cause.
 struct Usage {
-  double work = 0;             // F, B, dX, dW, contribute, update
+  double work = 0;             // F, B, dX, dW, contribute, update, capture
   double evaluation = 0;       // evaluate, with its waits and transfers
   double wait_activation = 0;  // for the piece before
   double wait_gradient = 0;    // for the next piece

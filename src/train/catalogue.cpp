@@ -6,6 +6,7 @@
 #include "optim/registry.h"
 #include "schedule/grid_file.h"
 #include "schedule/schedule.h"
+#include "schedule/sync_phases.h"
 
 namespace penstock::train {
 namespace {
@@ -17,9 +18,16 @@ config::ScheduleSpec spec_of(const schedule::Schedule& schedule) {
           .summary = schedule.summary,
           .default_chunks = schedule.default_chunks,
           .updates_together = schedule.updates_together,
-          .complaint = [schedule](auto stages, auto micro_batches, auto chunks) {
-            return schedule::complaint_about(schedule, stages, micro_batches, chunks);
-          }};
+          .complaint =
+              [schedule](auto stages, auto micro_batches, auto chunks) {
+                return schedule::complaint_about(schedule, stages, micro_batches, chunks);
+              },
+          .complaint_about_sync_steps =
+              [schedule](auto stages, auto micro_batches, auto chunks) {
+                return schedule::complaint_about_sync_phases(
+                    schedule, {static_cast<int>(stages), static_cast<int>(micro_batches),
+                               static_cast<int>(chunks)});
+              }};
 }
 
 }  // namespace

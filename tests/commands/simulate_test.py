@@ -52,7 +52,9 @@ class Simulate(unittest.TestCase):
             self.assertEqual(result["bubble_fraction"], bubble, schedule)
             self.assertEqual(result["stages"], 4)
             self.assertEqual(len(result["per_stage"]), 4)
-        self.assertEqual(self.result("2bw", 4, 8)["slack_pairs"], 5)
+        asynchronous = self.result("2bw", 4, 8, "--batches", "6")
+        self.assertEqual(asynchronous["slack_pairs"], 5)
+        self.assertEqual(asynchronous["per_stage"][2]["slacks"][:4], [15 + 2] * 4)
         self.assertEqual(self.result("interleaved", 4, 8, "--chunks", "4")["step_time"], 26.25)
 
     def test_options_arrive(self):

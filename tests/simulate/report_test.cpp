@@ -63,6 +63,7 @@ TEST(Report, JsonHasTheFiguresAndTheCausesOfEveryStage) {
   EXPECT_EQ(last["peak_in_flight"], 1);
   EXPECT_EQ(last["peak_bytes"], 1024);
   EXPECT_EQ(last["slack"], -6);
+  EXPECT_EQ(last["slacks"], nlohmann::json(std::vector<double>(8, -6)));
 }
 
 TEST(Report, TextShowsWhereTheTimeGoes) {

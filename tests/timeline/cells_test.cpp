@@ -34,6 +34,15 @@ TEST(Cells, KeepWorkWithoutDurationAndDropSuchWaits) {
   EXPECT_EQ(found[2].mark, Mark::update);
 }
 
+TEST(Cells, ACaptureIsWorkOfItsOwn) {
+  const auto found = cells({span(ActionKind::capture, 0, 0, 2, 3)}, 0, 10);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].mark, Mark::capture);
+  EXPECT_FALSE(is_bubble(Mark::capture));
+  EXPECT_EQ(label(found[0], {4, 12, 1}), "S");
+  EXPECT_EQ(title(Mark::capture), "capture of the state");
+}
+
 TEST(Label, NamesActionBatchParityAndChunk) {
   const schedule::PipelineShape plain{4, 12, 1};
   const schedule::PipelineShape chunked{4, 12, 2};
@@ -73,7 +82,8 @@ double contrast(std::string_view a, std::string_view b) {
 TEST(Colour, LabelsAreLegibleAndVersionsAndActionsDiffer) {
   std::set<std::string_view> fills;
   std::set<int> terminal;
-  for (int i = 0; i <= static_cast<int>(Mark::evaluation); ++i) {
+  for (int i = 0; i <= static_cast<int>(Mark::capture); ++i) {
+    if (is_bubble(static_cast<Mark>(i))) continue;
     for (const bool odd : {false, true}) {
       const Colour paint = colour(static_cast<Mark>(i), odd);
       // 4.5 is what WCAG asks of small text.

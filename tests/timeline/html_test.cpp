@@ -35,7 +35,7 @@ TEST(Html, HoldsAllCellsFromTheStartOfThePanel) {
   EXPECT_EQ(stages[0][3], nlohmann::json({10, 3500000000, 500000000, 0, 0, 0, 0}));
   EXPECT_EQ(stages[0].size(), 9U) << "2 F, 2 waits, 2 transfers, 2 B, 1 U; contribute is no time";
   EXPECT_EQ(data["panels"][0]["length"], 10e9);
-  EXPECT_EQ(data["marks"].size(), 12U);
+  EXPECT_EQ(data["marks"].size(), 13U);
 }
 
 TEST(Html, NeedsNothingFromOutside) {

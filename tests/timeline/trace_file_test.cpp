@@ -125,6 +125,18 @@ TEST_F(TraceFile, KeepsEvaluationsAndWholeTransfers) {
   EXPECT_EQ(json()["traceEvents"].size(), 3U + 3U) << "names, and no wait before the transfer";
 }
 
+TEST_F(TraceFile, KeepsCaptures) {
+  Timeline timeline{"2bw", {1, 1, 1}, schedule::Placement::loop, {{}}};
+  timeline.stages[0] = {span(ActionKind::update, 3, 0, 0, 1),
+                        span(ActionKind::capture, 3, 0, 1, 3)};
+  for (auto& span : timeline.stages[0]) span.action.version = 4;
+  write_trace(file_, timeline, header_of(timeline));
+  expect_same(read_trace(file_).timeline, timeline);
+  const auto event = json()["traceEvents"].back();
+  EXPECT_EQ(event["name"], "S W(4)");
+  EXPECT_EQ(event["cat"], "work");
+}
+
 // What the format asks of an event that viewers draw.
 TEST_F(TraceFile, IsATraceForBrowsers) {
   auto header = header_of(two_stages());

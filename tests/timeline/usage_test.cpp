@@ -30,7 +30,7 @@ Timeline one_of_each() {
       span(receive_evaluation, 2047, 2049, 1),
       span(evaluate, 2049, 2053),
       span(send_evaluation, 2053, 2061),
-      span(forward, 2071, 2072),
+      span(capture, 2071, 2072),
   }};
   return timeline;
 }
