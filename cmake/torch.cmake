@@ -12,6 +12,12 @@ function(penstock_import_torch name)
   set_target_properties(torch::${name} PROPERTIES
     IMPORTED_LOCATION "${PENSTOCK_TORCH_ROOT}/lib/lib${name}.so")
 endfunction()
+# Headers only: LibTorch has Gloo's code, but not the headers that its own need.
+find_path(PENSTOCK_GLOO_INCLUDE gloo/context.h)
+if(NOT PENSTOCK_GLOO_INCLUDE)
+  message(FATAL_ERROR "gloo/context.h is missing; install libgloo-dev, or run ./penstock setup")
+endif()
+
 penstock_import_torch(c10)
 penstock_import_torch(torch_cpu)
 

@@ -27,8 +27,11 @@ struct TypeName {
   at::ScalarType type;
   const char* name;
 };
-constexpr std::array type_names{TypeName{at::kFloat, "F32"}, TypeName{at::kDouble, "F64"},
-                                TypeName{at::kBFloat16, "BF16"}, TypeName{at::kLong, "I64"}};
+constexpr std::array type_names{TypeName{at::kDouble, "F64"}, TypeName{at::kFloat, "F32"},
+                                TypeName{at::kHalf, "F16"},   TypeName{at::kBFloat16, "BF16"},
+                                TypeName{at::kLong, "I64"},   TypeName{at::kInt, "I32"},
+                                TypeName{at::kShort, "I16"},  TypeName{at::kChar, "I8"},
+                                TypeName{at::kByte, "U8"},    TypeName{at::kBool, "BOOL"}};
 
 const char* name_of(at::ScalarType type) {
   for (const auto& entry : type_names) {
@@ -46,7 +49,9 @@ at::ScalarType type_of(const std::string& name, const std::filesystem::path& pat
   for (const auto& entry : type_names) {
     if (entry.name == name) return entry.type;
   }
-  throw malformed(path, fmt::format("type '{}' is not one of F32, F64, BF16, I64", name));
+  throw malformed(path, fmt::format("type '{}' is none of F64, F32, F16, BF16, I64, I32, I16, I8, "
+                                    "U8, BOOL",
+                                    name));
 }
 
 std::string header_of(const SafetensorsFile& file) {
@@ -126,39 +131,70 @@ void require_gapless(std::vector<ByteRange> ranges, std::size_t size,
   }
 }
 
+/// A file as far as its header.
+struct Opened {
+  std::ifstream stream;  // at the first byte of the tensors
+  std::uint64_t size = 0;
+  json header;
+};
+
+Opened open_header(const std::filesystem::path& path) {
+  Opened file{std::ifstream(path, std::ios::binary), 0, {}};
+  if (!file.stream || !std::filesystem::is_regular_file(path)) {
+    throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
+  }
+  file.size = std::filesystem::file_size(path);
+  std::uint64_t length = 0;
+  if (file.size < sizeof length) throw malformed(path, "it ends before its header");
+  file.stream.read(reinterpret_cast<char*>(&length), sizeof length);
+  if (length > file.size - sizeof length) throw malformed(path, "it ends within its header");
+  std::string text(length, '\0');
+  file.stream.read(text.data(), static_cast<std::streamsize>(length));
+  if (!file.stream) throw malformed(path, "it cannot be read");
+  try {
+    file.header = json::parse(text);
+  } catch (const json::exception& error) {
+    throw malformed(path, error.what());
+  }
+  if (!file.header.is_object()) throw malformed(path, "its header is no JSON object");
+  return file;
+}
+
+std::string read_body(Opened& file, const std::filesystem::path& path) {
+  std::string body(file.size - static_cast<std::uint64_t>(file.stream.tellg()), '\0');
+  file.stream.read(body.data(), static_cast<std::streamsize>(body.size()));
+  if (!file.stream) throw malformed(path, "it cannot be read");
+  return body;
+}
+
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file) {
+Fingerprint write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file) {
   const std::string header = header_of(file);
   const auto length = static_cast<std::uint64_t>(header.size());
   AtomicFile out(path);
-  out.write(std::as_bytes(std::span(&length, 1)));
-  out.write(header);
+  Fingerprinter fingerprinter;
+  const auto write = [&](std::span<const std::byte> bytes) {
+    out.write(bytes);
+    fingerprinter.add(bytes);
+  };
+  write(std::as_bytes(std::span(&length, 1)));
+  write(std::as_bytes(std::span(header)));
   for (const auto& [name, tensor] : file.tensors) {
-    const at::Tensor data = tensor.contiguous();
-    out.write({static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()});
+    const at::Tensor data = tensor.to(at::kCPU).contiguous();
+    write({static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()});
   }
   out.commit();
+  return fingerprinter.result();
 }
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path)) {
-    throw user_error("weights", "'{}' cannot be opened; give an existing file", path.string());
-  }
-  const std::string content(std::istreambuf_iterator<char>(in), {});
-  std::uint64_t length = 0;
-  if (content.size() < sizeof length) throw malformed(path, "it ends before its header");
-  std::memcpy(&length, content.data(), sizeof length);
-  if (length > content.size() - sizeof length) throw malformed(path, "it ends within its header");
-  const std::string_view all = content;
-  const auto body = all.substr(sizeof length + length);
+  Opened opened = open_header(path);
+  const std::string body = read_body(opened, path);
   SafetensorsFile file;
   try {
-    const json header = json::parse(all.substr(sizeof length, length));
-    if (!header.is_object()) throw malformed(path, "its header is no JSON object");
     std::vector<ByteRange> ranges;
-    for (const auto& [name, entry] : header.items()) {
+    for (const auto& [name, entry] : opened.header.items()) {
       if (name == "__metadata__") {
         file.metadata = entry.get<std::map<std::string, std::string>>();
       } else {
@@ -170,6 +206,17 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
     throw malformed(path, error.what());
   }
   return file;
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path) {
+  const Opened opened = open_header(path);
+  const auto metadata = opened.header.find("__metadata__");
+  if (metadata == opened.header.end()) return {};
+  try {
+    return metadata->get<std::map<std::string, std::string>>();
+  } catch (const json::exception& error) {
+    throw malformed(path, error.what());
+  }
 }
 
 }  // namespace penstock::checkpoint

@@ -9,6 +9,8 @@
 #include <map>
 #include <string>
 
+#include "checkpoint/fingerprint.h"
+
 namespace penstock::checkpoint {
 
 struct SafetensorsFile {
@@ -16,11 +18,17 @@ struct SafetensorsFile {
   std::map<std::string, std::string> metadata;
 };
 
-/// Writes the tensors in the given map's order, atomically. Types: fp32, fp64, bf16, int64.
-/// Errors: std::system_error naming the file.
-void write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file);
+/// Writes the tensors in the given map's order, atomically, and returns what
+/// fingerprint_of_file(path)
+/// would. Types: fp64, fp32, fp16, bf16, int64, int32, int16, int8, uint8 and bool. Tensors of
+/// other devices are copied one at a time. Errors: std::system_error naming the file,
+/// std::logic_error for another type.
+Fingerprint write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file);
 
 /// Errors: UserError for a missing, truncated or malformed file or an unknown type.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
+
+/// The metadata alone; reads no more than the header. Errors as of read_safetensors().
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);
 
 }  // namespace penstock::checkpoint

@@ -6,13 +6,15 @@
 
 namespace penstock::cli {
 
-void add_train_command(CLI::App& root);
+/// Without `runs` it only takes its arguments: launch reads them as its ranks will.
+void add_train_command(CLI::App& root, bool runs = true);
 void add_tokenize_command(CLI::App& root);
 void add_generate_command(CLI::App& root);
 void add_schedule_command(CLI::App& root);
 void add_simulate_command(CLI::App& root);
 void add_plan_command(CLI::App& root);
 void add_trace_command(CLI::App& root);
+void add_launch_command(CLI::App& root);
 void add_version_command(CLI::App& root);
 
 }  // namespace penstock::cli

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/exit_code.h"
 #include "cli/parse_error.h"
 
 namespace {
@@ -29,6 +30,7 @@ void add_commands(CLI::App& app) {
   penstock::cli::add_simulate_command(app);
   penstock::cli::add_plan_command(app);
   penstock::cli::add_trace_command(app);
+  penstock::cli::add_launch_command(app);
   penstock::cli::add_version_command(app);
 }
 
@@ -53,6 +55,8 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     fmt::print(stderr, "{}\n", penstock::cli::describe_parse_error(app, error, argc, argv));
     return exit_user_error;
+  } catch (const penstock::cli::ExitCode& end) {
+    return end.code;
   } catch (const penstock::UserError& error) {
     fmt::print(stderr, "{}\n", error.what());
     return exit_user_error;

@@ -4,16 +4,35 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 namespace penstock::comm {
 
 /// The leader (the stage that starts every batch) decides batch by batch whether the run goes on;
 /// the others wait for that decision. request_stop() ends the run before the next undecided batch,
-/// so every started batch is finished on every stage. All functions may be called by any thread.
+/// or soon after it, so every started batch is finished on every stage. All functions may be
+/// called by any thread.
 class BatchGate {
  public:
-  explicit BatchGate(std::int64_t batches) : end_(batches) {}
+  struct Setup {
+    std::int64_t batches = 0;  // of the run
+    std::int64_t first = 0;    // the batches before it were trained earlier
+    /// A stopped run is to have a cut that it can go on from later (schedule/cut.h): gives the
+    /// batches that a run must have for its cut at W(version). Null: it stops as early as it can.
+    std::function<std::int64_t(std::int64_t version)> begun_at = nullptr;
+  };
+  /// What the leader has decided so far.
+  struct Decision {
+    std::int64_t decided = 0;  // batches below this one
+    std::int64_t end = 0;      // batches of the run
+    std::int64_t stop_cut = -1;
+  };
+
+  explicit BatchGate(Setup setup)
+      : setup_(std::move(setup)), decision_{.decided = setup_.first, .end = setup_.batches} {}
+  explicit BatchGate(std::int64_t batches) : BatchGate(Setup{.batches = batches}) {}
 
   /// Called by the leader's stream. Never blocks.
   bool decide(std::int64_t batch);
@@ -22,17 +41,29 @@ class BatchGate {
   /// Throws Closed after close().
   bool wait(std::int64_t batch);
 
+  /// Whether the weights W(version) are where a stopped run can go on. Asked by a stage that has
+  /// run batch `version` - 1.
+  bool is_stop_cut(std::int64_t version) const;
+
   void request_stop() noexcept { stop_requested_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const noexcept { return stop_requested_.load(std::memory_order_relaxed); }
+
+  /// Told every new decision, on the leader's thread; for gates in other processes. Before the run.
+  void on_decision(std::function<void(const Decision&)> listener);
+  /// Takes over what the leader in another process has decided.
+  void follow(const Decision& decision);
 
   void close();
 
  private:
+  void stop_before(std::int64_t batch);
+
+  const Setup setup_;
   std::atomic<bool> stop_requested_ = false;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::int64_t end_;          // batches of the run, shrinks on a stop
-  std::int64_t decided_ = 0;  // batches below this one are decided
+  Decision decision_;
+  std::function<void(const Decision&)> listener_;
   bool closed_ = false;
 };
 

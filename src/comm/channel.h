@@ -39,15 +39,29 @@ class Channel {
     return message;
   }
 
+  /// Puts a message in before sender and receiver start, whatever the capacity: one that was under
+  /// way when the run was interrupted.
+  void preload(Message message) {
+    const std::lock_guard lock(mutex_);
+    messages_.push_back(std::move(message));
+  }
+
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     changed_.notify_all();
   }
 
+  /// Messages that wait. Any thread.
+  std::size_t waiting() const {
+    const std::lock_guard lock(mutex_);
+    return messages_.size();
+  }
+  std::size_t capacity() const { return capacity_; }
+
  private:
   const std::size_t capacity_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Message> messages_;
   bool closed_ = false;

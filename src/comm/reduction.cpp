@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "base/sum_of_squares.h"
 #include "comm/closed.h"
@@ -11,22 +12,29 @@
 namespace penstock::comm {
 namespace {
 
-void add_into_both(std::span<float> a, std::span<float> b) {
+std::shared_ptr<const std::vector<float>> sum_of(const std::vector<float>& a,
+                                                 const std::vector<float>& b) {
   if (a.size() != b.size()) throw std::logic_error("tied gradients differ in size");
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = b[i] = a[i] + b[i];
+  auto sum = std::make_shared<std::vector<float>>(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) (*sum)[i] = a[i] + b[i];
+  return sum;
 }
 
 }  // namespace
 
 Reduction::Reduction(Setup setup)
-    : setup_(setup), rounds_(static_cast<std::size_t>(setup.overlap)) {}
+    : setup_(std::move(setup)), rounds_(static_cast<std::size_t>(setup_.overlap)) {
+  if (setup_.exchange) exchanger_ = std::jthread([this] { run_exchanges(); });
+}
+
+Reduction::~Reduction() { close(); }
 
 Reduction::Round& Reduction::round_of(std::int64_t batch) {
   return rounds_[static_cast<std::size_t>(batch) % rounds_.size()];
 }
 
-void Reduction::contribute(std::int64_t batch, Contribution contribution) {
-  const std::lock_guard lock(mutex_);
+void Reduction::contribute(std::int64_t batch, const Contribution& contribution) {
+  std::unique_lock lock(mutex_);
   if (closed_) throw Closed();
   Round& round = round_of(batch);
   if (round.batch != batch) {
@@ -37,39 +45,97 @@ void Reduction::contribute(std::int64_t batch, Contribution contribution) {
     }
     round = Round{};
     round.batch = batch;
-    round.squares.assign(setup_.parameters, 0.0);
+    round.shares.squares.assign(setup_.parameters, 0.0);
   }
   merge(round, contribution);
   if (++round.arrived < setup_.stages) return;
-  finish(round);
+  if (setup_.exchange) {
+    changed_.notify_all();
+    return;
+  }
+  // Nobody else touches a round whose shares have all arrived until it is complete.
+  lock.unlock();
+  BatchTotal total = total_of(round.shares);
+  lock.lock();
+  round.total = std::move(total);
+  round.complete = true;
   changed_.notify_all();
 }
 
 void Reduction::merge(Round& round, const Contribution& contribution) const {
-  for (const auto& [parameter, value] : contribution.squares) round.squares.at(parameter) = value;
-  round.loss += contribution.loss;
-  if (!contribution.tied_input.empty()) round.tied_input = contribution.tied_input;
-  if (!contribution.tied_output.empty()) round.tied_output = contribution.tied_output;
+  auto& shares = round.shares;
+  for (const auto& [parameter, value] : contribution.squares) shares.squares.at(parameter) = value;
+  shares.loss += contribution.loss;
+  if (!contribution.tied_input.empty()) shares.tied_input = contribution.tied_input;
+  if (!contribution.tied_output.empty()) shares.tied_output = contribution.tied_output;
 }
 
-void Reduction::finish(Round& round) const {
+BatchTotal Reduction::total_of(MergedShares& shares) const {
+  BatchTotal total;
   if (setup_.tied_parameter != no_parameter) {
-    add_into_both(round.tied_input, round.tied_output);
-    round.squares.at(setup_.tied_parameter) = sum_of_squares(round.tied_input);
+    // A rank that holds neither copy has the square from the exchange.
+    if (!shares.tied_input.empty() || !shares.tied_output.empty()) {
+      total.tied = sum_of(shares.tied_input, shares.tied_output);
+      shares.squares.at(setup_.tied_parameter) = sum_of_squares(*total.tied);
+    }
+    total.tied_square = shares.squares.at(setup_.tied_parameter);
   }
   double sum = 0;
-  for (const double square : round.squares) sum += square;
-  round.total = {.gradient_norm = std::sqrt(sum), .loss = round.loss};
+  for (const double square : shares.squares) sum += square;
+  total.gradient_norm = std::sqrt(sum);
+  total.loss = shares.loss;
+  total.finite = std::isfinite(sum) && std::isfinite(shares.loss);
+  shares = {};
+  return total;
+}
+
+void Reduction::run_exchanges() {
+  std::unique_lock lock(mutex_);
+  for (std::int64_t batch = setup_.first_batch;; ++batch) {
+    Round& round = round_of(batch);
+    changed_.wait(
+        lock, [&] { return closed_ || (round.batch == batch && round.arrived == setup_.stages); });
+    if (closed_) return;
+    lock.unlock();
+    BatchTotal total;
+    std::exception_ptr failure;
+    try {
+      setup_.exchange(batch, round.shares);
+      total = total_of(round.shares);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    round.total = std::move(total);
+    round.complete = true;
+    failure_ = failure;
+    failed_batch_ = batch;
+    changed_.notify_all();
+    if (failure) return;
+  }
 }
 
 BatchTotal Reduction::wait(std::int64_t batch) {
   std::unique_lock lock(mutex_);
   Round& round = round_of(batch);
-  changed_.wait(
-      lock, [&] { return closed_ || (round.batch == batch && round.arrived == setup_.stages); });
+  changed_.wait(lock,
+                [&] { return closed_ || failure_ || (round.batch == batch && round.complete); });
   if (closed_) throw Closed();
+  if (failure_ && batch >= failed_batch_) std::rethrow_exception(failure_);
   ++round.collected;
   return round.total;
+}
+
+std::string Reduction::state_text() const {
+  const std::lock_guard lock(mutex_);
+  std::string text;
+  for (const Round& round : rounds_) {
+    if (round.batch < 0 || round.collected == setup_.stages) continue;
+    text += fmt::format(
+        "  reduction of batch {}: {} of {} stages have contributed, {} collected{}\n", round.batch,
+        round.arrived, setup_.stages, round.collected, round.complete ? "" : ", not complete");
+  }
+  return text.empty() ? "  no reduction is under way\n" : text;
 }
 
 void Reduction::close() {

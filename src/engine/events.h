@@ -7,7 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "engine/group_change.h"
+#include "engine/stage_state.h"
 #include "timeline/timeline.h"
+#include "timeline/usage.h"
 
 namespace penstock::engine {
 
@@ -18,7 +21,22 @@ struct UpdateEvent {
   double gradient_norm = 0;  // global, before clipping
   double clip_factor = 1;
   double lr = 0;  // of [optimizer]
+  /// Loss or gradient norm is a NaN or an infinity: W(batch + 1) = W(batch) on every stage.
+  bool skipped = false;
   std::chrono::steady_clock::time_point at;
+};
+
+/// What one stage saw of one update. Comes from every stage, in the order of its batches.
+struct StageEvent {
+  int stage = 0;
+  std::int64_t batch = 0;
+  double gradient_norm = 0;  // of the parameters that the stage holds, before clipping
+  /// Updates between the weights that the batch's forwards read and the newest ones, counted.
+  std::int64_t least_delay = 0;
+  std::int64_t most_delay = 0;
+  timeline::Usage usage;       // seconds since the start of run(); idle is not filled in
+  double waited_for_core = 0;  // seconds since the start of run(), in no part of `usage`
+  GroupChanges groups;         // empty where the update was skipped
 };
 
 /// All validation micro-batches of one evaluation are done.
@@ -36,10 +54,15 @@ struct SpansEvent {
   std::vector<timeline::Span> spans;
 };
 
-using Event = std::variant<UpdateEvent, EvaluationEvent, SpansEvent>;
+/// One stage's part of a checkpoint.
+struct CaptureEvent {
+  StageState state;
+};
 
-/// Updates and evaluations come in order from the stage that computes the loss, spans from every
-/// stage's own thread. Must be thread-safe and may block only briefly.
+using Event = std::variant<UpdateEvent, StageEvent, EvaluationEvent, SpansEvent, CaptureEvent>;
+
+/// Updates and evaluations come in order from the stage that computes the loss, the others from
+/// every stage's own thread. Must be thread-safe and may block only briefly.
 using EventSink = std::function<void(Event)>;
 
 }  // namespace penstock::engine

@@ -3,7 +3,11 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
+
 #include "delay/correction.h"
+#include "engine/change_sample.h"
+#include "engine/stage_state.h"
 #include "optim/optimizer.h"
 
 namespace penstock::engine {
@@ -17,9 +21,13 @@ class ParameterUpdater {
                    double weight_decay, const at::Tensor& weight);
 
   /// All tensors fp32 and of the parameter's shape; `next` may be `newest`. The gradient is not
-  /// changed.
-  void apply(const at::Tensor& gradient, const optim::UpdateContext& context,
-             const at::Tensor& newest, at::Tensor next);
+  /// changed. Returns how far update and weights have moved.
+  GroupChange apply(const at::Tensor& gradient, const optim::UpdateContext& context,
+                    const at::Tensor& newest, at::Tensor next);
+
+  /// `name`: of the parameter, part of the tensors' names.
+  void capture(StageState& state, const std::string& prefix, const std::string& name) const;
+  void restore(const StageState& state, const std::string& prefix, const std::string& name);
 
  private:
   const optim::Optimizer* optimizer_;
@@ -27,6 +35,7 @@ class ParameterUpdater {
   double weight_decay_;
   optim::State optimizer_state_;
   optim::State correction_state_;
+  ChangeSample change_;
 };
 
 }  // namespace penstock::engine

@@ -16,6 +16,8 @@ class Stage {
 
   /// Called once, on the stage's thread, before the first action.
   virtual void start() {}
+  /// Called once behind the last action, where none has failed.
+  virtual void finish() {}
 
   virtual Payload forward(const schedule::Action& action, Payload input) = 0;
   virtual Payload backward(const schedule::Action& action, Payload gradient) = 0;
@@ -26,6 +28,13 @@ class Stage {
   virtual void await_reduction(const schedule::Action& action) = 0;
   virtual void update(const schedule::Action& action) = 0;
   virtual Payload evaluate(const schedule::Action& action, Payload input) = 0;
+
+  /// Copies the stage's state. What in_transit() brings before the next update belongs to it.
+  virtual void capture(const schedule::Action& action) = 0;
+  /// A message that was sent before its sender's capture and received after this stage's.
+  /// `origin`: the action that made it.
+  virtual void in_transit(const schedule::Action& receive, const schedule::Action& origin,
+                          const Payload& payload) = 0;
 };
 
 }  // namespace penstock::engine

@@ -3,11 +3,13 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
 #include <vector>
 
 #include "config/config.h"
 #include "delay/correction.h"
 #include "engine/parameter_updater.h"
+#include "engine/stage_state.h"
 #include "model/layout.h"
 #include "optim/lr_schedule.h"
 #include "optim/optimizer.h"
@@ -23,18 +25,23 @@ class StageUpdater {
                const at::Tensor& weights);
 
   /// Writes W(batch + 1) into `next` from W(batch) in `newest` and the batch's clipped gradient,
-  /// all flat; `next` may be `newest`.
-  void apply(std::int64_t batch, const at::Tensor& gradients, const at::Tensor& newest,
-             const at::Tensor& next);
+  /// all flat; `next` may be `newest`. The learning rate follows the batch's number; the
+  /// optimizers' own step counts only the updates that were applied.
+  GroupChanges apply(std::int64_t batch, const at::Tensor& gradients, const at::Tensor& newest,
+                     const at::Tensor& next);
 
   /// Learning rate of [optimizer] in the update of this batch.
   double learning_rate(std::int64_t batch) const;
+
+  void capture(StageState& state, const std::string& prefix) const;
+  void restore(const StageState& state, const std::string& prefix);
 
  private:
   struct Entry {
     const model::Layout::Parameter* place;
     const optim::Optimizer* optimizer;
     ParameterUpdater updater;
+    std::string group;
   };
 
   const model::Layout& layout_;
@@ -43,6 +50,7 @@ class StageUpdater {
   optim::OptimizerPtr fallback_;
   delay::CorrectionPtr correction_;
   std::vector<Entry> entries_;
+  std::int64_t applied_ = 0;
 };
 
 optim::LrSchedule lr_schedule(const config::Config& config);

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,8 @@ struct VersionError : std::logic_error {
 /// Used by the thread of one stage. Leases must not outlive the slots.
 template <class T>
 class WeightSlots {
+  struct Slot;
+
  public:
   /// Keeps one slot readable while it lives.
   class ReadLease {
@@ -38,7 +42,6 @@ class WeightSlots {
 
    private:
     friend class WeightSlots;
-    using Slot = typename WeightSlots::Slot;
     explicit ReadLease(Slot* slot) : slot_(slot) { ++slot_->readers; }
     Slot* slot_;
   };
@@ -70,6 +73,40 @@ class WeightSlots {
   WeightSlots& operator=(const WeightSlots&) = delete;
 
   std::int64_t newest() const { return newest_; }
+
+  /// The versions that can be read, ascending.
+  std::vector<std::int64_t> versions() const {
+    std::vector<std::int64_t> result;
+    for (const Slot& slot : slots_) {
+      if (slot.version != nothing) result.push_back(slot.version);
+    }
+    std::ranges::sort(result);
+    return result;
+  }
+
+  /// A published version, for a look that ends before the slots are used again.
+  const T& peek(std::int64_t version) const {
+    for (const Slot& slot : slots_) {
+      if (slot.version == version) return slot.value;
+    }
+    throw VersionError(fmt::format("weights W({}) are asked for, but no slot holds them", version));
+  }
+
+  /// Makes exactly `versions` readable; `fill(version, value)` gives each its value. Nobody reads.
+  template <class Fill>
+  void restore(const std::vector<std::int64_t>& versions, Fill&& fill) {
+    for (Slot& slot : slots_) slot.version = nothing;
+    for (const std::int64_t version : versions) {
+      Slot& slot = slot_of(version);
+      if (slot.version != nothing || slot.readers > 0) {
+        throw VersionError(
+            fmt::format("weights W({}) are to be restored into a slot that is taken", version));
+      }
+      fill(version, slot.value);
+      slot.version = version;
+      newest_ = std::max(newest_, version);
+    }
+  }
 
   ReadLease read(std::int64_t version) {
     Slot& slot = slot_of(version);

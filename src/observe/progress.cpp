@@ -24,6 +24,7 @@ constexpr std::string_view gap = "  ";
 
 constexpr std::string_view bold = "1";
 constexpr std::string_view green = "32";
+constexpr std::string_view yellow = "33";
 constexpr std::string_view cyan = "36";
 
 struct Field {
@@ -113,6 +114,7 @@ Progress::Progress(std::ostream& stream, Console console, std::int64_t total_ste
 
 void Progress::update(const UpdateRecord& record) {
   remember(record);
+  if (record.skipped) ++skipped_;
   last_ = record;
   pending_ = true;
   if (due(record.seconds) || record.step >= total_steps_) draw(false);
@@ -150,8 +152,8 @@ void Progress::remember(const UpdateRecord& record) {
   if (!window_.empty() && window_.back().busy_seconds.size() == record.busy.size()) {
     const Sample& before = window_.back();
     for (std::size_t i = 0; i < record.busy.size(); ++i) {
-      sample.busy_seconds[i] =
-          before.busy_seconds[i] + record.busy[i] * (sample.seconds - before.seconds);
+      const double share = std::isfinite(record.busy[i]) ? record.busy[i] : 0.0;
+      sample.busy_seconds[i] = before.busy_seconds[i] + share * (sample.seconds - before.seconds);
     }
   }
   window_.push_back(std::move(sample));
@@ -189,6 +191,7 @@ void Progress::draw(bool permanent) {
   if (val_loss_) fields.push_back({fmt::format("val {:.4f}", *val_loss_), 5});
   fields.push_back({fmt::format("lr {:.2e}", last_->lr), 7});
   fields.push_back({fmt::format("norm {:.3g}", last_->gradient_norm), 6});
+  if (skipped_ > 0) fields.push_back({fmt::format("skipped {}", skipped_), 2, yellow});
   if (elapsed > 0) {
     const double tokens = static_cast<double>(now.tokens - then.tokens);
     const double steps = static_cast<double>(now.step - then.step);

@@ -26,8 +26,8 @@ struct Console {
 /// TERM is not "dumb".
 Console detect_console(int descriptor);
 
-/// Prints step, loss, validation loss, learning rate, gradient norm, tokens/s, time left and each
-/// stage's busy share.
+/// Prints step, loss, validation loss, learning rate, gradient norm, skipped updates where there
+/// are any, tokens/s, time left and each stage's busy share.
 ///
 /// On a terminal one line is rewritten, at most ten times a second and cut to the width, and an
 /// evaluation leaves a line behind. Elsewhere a line is printed at most every 5 s; the first
@@ -43,6 +43,8 @@ class Progress {
 
   void update(const UpdateRecord& record);
   void evaluation(const EvalRecord& record);
+  /// Updates that were skipped before the first one shown here, in a run that goes on.
+  void skipped_before(std::int64_t updates) { skipped_ = updates; }
   /// Shows the last update, if it is not on the console yet, and ends the line. Also after an
   /// interruption; a second call does nothing.
   void finish();
@@ -69,6 +71,7 @@ class Progress {
   std::optional<UpdateRecord> last_;
   std::optional<double> val_loss_;
   double evaluation_seconds_ = 0;
+  std::int64_t skipped_ = 0;
   std::optional<double> drawn_at_;
   bool pending_ = false;    ///< `last_` has not been drawn.
   bool line_open_ = false;  ///< The terminal's cursor is behind a rewritable line.

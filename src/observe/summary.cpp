@@ -2,32 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 #include "observe/progress.h"
 
 namespace penstock::observe {
 namespace {
 
-constexpr std::size_t bar_width = 20;
-
 nlohmann::json number_or_null(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
-
-/// A bar in eighths of a character.
-std::string bar(double share) {
-  static constexpr const char* parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  const double clamped = std::isfinite(share) ? std::clamp(share, 0.0, 1.0) : 0.0;
-  const auto eighths =
-      static_cast<std::size_t>(std::lround(clamped * static_cast<double>(8 * bar_width)));
-  std::string text;
-  for (std::size_t i = 0; i < eighths / 8; ++i) text += "█";
-  text += parts[eighths % 8];
-  for (std::size_t i = (eighths + 7) / 8; i < bar_width; ++i) text += " ";
-  return text;
 }
 
 std::string line(std::string_view label, std::string_view value) {
@@ -40,21 +26,65 @@ std::string memory_text(std::int64_t bytes) {
                           : fmt::format("{:.2f} GiB", mebibytes / 1024);
 }
 
+std::string skipped_text(const RunSummary& summary) {
+  return fmt::format("{} update{} for a NaN or an infinity, the first at step {}", summary.skipped,
+                     summary.skipped == 1 ? "" : "s", *summary.first_skipped);
+}
+
+nlohmann::json delay_json(const StageSummary& stage) {
+  if (!std::isfinite(stage.mean_delay)) return nullptr;
+  return {{"mean", stage.mean_delay}, {"least", stage.least_delay}, {"most", stage.most_delay}};
+}
+
+nlohmann::json stage_json(const StageSummary& stage) {
+  nlohmann::json waits = {{"idle", stage.idle}};
+  for (const auto& cause : wait_causes) waits[std::string(cause.name)] = stage.waits.*cause.seconds;
+  return {{"busy", stage.busy}, {"waits", std::move(waits)}, {"delay", delay_json(stage)}};
+}
+
+std::string percent(double share) { return fmt::format("{:>7.1f}%", 100 * share); }
+
+/// 79 columns wide.
+std::string stage_table(const std::vector<StageSummary>& stages) {
+  std::string text = "  stage    busy";
+  for (const auto& cause : wait_causes) text += fmt::format("{:>8}", cause.head);
+  text += "    idle   delay\n";
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const auto& stage = stages[i];
+    text += fmt::format("  {:>5}", i) + percent(stage.busy);
+    for (const auto& cause : wait_causes) text += percent(stage.waits.*cause.seconds);
+    text += percent(stage.idle);
+    text += std::isfinite(stage.mean_delay) ? fmt::format("{:>8.2f}\n", stage.mean_delay)
+                                            : fmt::format("{:>8}\n", "-");
+  }
+  return text;
+}
+
 }  // namespace
 
 nlohmann::json to_json(const RunSummary& summary) {
+  nlohmann::json busy = nlohmann::json::array();
+  nlohmann::json stages = nlohmann::json::array();
+  for (const auto& stage : summary.stages) {
+    busy.push_back(stage.busy);
+    stages.push_back(stage_json(stage));
+  }
   return {{"steps", summary.steps},
           {"tokens", summary.tokens},
           {"seconds", summary.seconds},
           {"tokens_per_s", summary.tokens_per_s},
           {"train_loss", number_or_null(summary.train_loss)},
           {"val_loss", number_or_null(summary.val_loss)},
-          {"busy_fraction", summary.busy_fraction},
+          {"busy_fraction", std::move(busy)},
           {"peak_rss_bytes", summary.peak_rss_bytes},
           {"weights_hash", summary.weights_hash},
           {"eval_seconds", summary.eval_seconds},
           {"interrupted", summary.interrupted},
-          {"run_dir", summary.run_dir}};
+          {"run_dir", summary.run_dir},
+          {"skipped", summary.skipped},
+          {"first_skipped", summary.first_skipped ? nlohmann::json(*summary.first_skipped)
+                                                  : nlohmann::json(nullptr)},
+          {"stages", std::move(stages)}};
 }
 
 std::string to_text(const RunSummary& summary) {
@@ -68,14 +98,11 @@ std::string to_text(const RunSummary& summary) {
     text += line("val loss", fmt::format("{:.4f}  (evaluations took {})", *summary.val_loss,
                                          duration_text(summary.eval_seconds)));
   }
-  for (std::size_t stage = 0; stage < summary.busy_fraction.size(); ++stage) {
-    const double share = summary.busy_fraction[stage];
-    text += line(fmt::format("stage {}", stage),
-                 fmt::format("▕{}▏ {:.1f} % busy", bar(share), 100 * share));
-  }
+  if (summary.first_skipped) text += line("skipped", skipped_text(summary));
   text += line("peak memory", memory_text(summary.peak_rss_bytes));
   text += line("weights hash", summary.weights_hash);
   text += line("run folder", summary.run_dir);
+  if (!summary.stages.empty()) text += stage_table(summary.stages);
   return text;
 }
 

@@ -38,17 +38,6 @@ fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
-/// The text of the schedule's grid file, if that is what the configuration names.
-std::optional<std::string> grid_text(const config::Config& config) {
-  const std::string& path = config.pipeline.schedule;
-  if (!path.ends_with(config::grid_suffix)) return std::nullopt;
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) throw user_error("schedule", "'{}' can no longer be read; put it back", path);
-  return text.str();
-}
-
 /// Renames the folder where it holds an earlier run that no process is writing.
 std::optional<fs::path> move_away(const RunFolder& folder, std::error_code& error) {
   if (!holds_run(folder)) return std::nullopt;
@@ -60,15 +49,21 @@ std::optional<fs::path> move_away(const RunFolder& folder, std::error_code& erro
 
 }  // namespace
 
-FolderLock::FolderLock(const fs::path& folder)
+std::optional<std::string> grid_text(const config::Config& config) {
+  const std::string& path = config.pipeline.schedule;
+  if (!path.ends_with(config::grid_suffix)) return std::nullopt;
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) throw user_error("schedule", "'{}' can no longer be read; put it back", path);
+  return text.str();
+}
+
+FolderLock::FolderLock(const fs::path& folder, std::string_view where, std::string_view remedy)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
   ::close(descriptor_);
-  throw user_error(
-      "output",
-      "'{}' is being written by another run; set output.dir to another folder, or wait "
-      "for that run",
-      folder.string());
+  throw user_error(where, "'{}' is being written by another run; {}", folder.string(), remedy);
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept

@@ -8,14 +8,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "config/config.h"
 #include "data/tokenizer.h"
 
 namespace penstock::train {
 
-/// config.toml (resolved), metrics.jsonl, model.safetensors, and where there is one, tokenizer.json
-/// and the schedule's grid, which config.toml then names.
+/// config.toml (resolved), metrics.jsonl, model.safetensors, and where there is one,
+/// tokenizer.json, the schedule's grid, which config.toml then names, and checkpoints.
 struct RunFolder {
   std::filesystem::path path;
 
@@ -24,13 +25,24 @@ struct RunFolder {
   std::filesystem::path weights() const { return path / "model.safetensors"; }
   std::filesystem::path tokenizer() const { return path / "tokenizer.json"; }
   std::filesystem::path grid() const { return path / "schedule.grid"; }
+  std::filesystem::path checkpoints() const { return path / "checkpoints"; }
 };
+
+/// The text of the schedule's grid file, if that is what the configuration names.
+/// Errors: UserError for one that cannot be read.
+std::optional<std::string> grid_text(const config::Config& config);
+
+/// In the metadata of model.safetensors: how many updates have made the weights.
+constexpr const char* updates_key = "updates";
 
 /// An advisory lock on a folder, held by this process while the object lives.
 class FolderLock {
  public:
-  /// Errors: UserError where another process holds it.
-  explicit FolderLock(const std::filesystem::path& folder);
+  /// Errors: UserError where another process holds it, which tells to do `remedy`.
+  explicit FolderLock(const std::filesystem::path& folder, std::string_view where = "output",
+                      std::string_view remedy =
+                          "set output.dir to another folder, or wait for "
+                          "that run");
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&&) = delete;
   ~FolderLock();

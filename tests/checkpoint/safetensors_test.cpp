@@ -63,13 +63,14 @@ TEST(Safetensors, RoundTripOfEveryTypeAndShape) {
   const TemporaryFolder folder;
   SafetensorsFile file;
   file.metadata = {{"format", "pt"}, {"note", "quotes \" and\nlines \xc3\xa4"}};
-  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16, at::kLong}) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt,
+                          at::kShort, at::kChar, at::kByte, at::kBool}) {
     const std::string name = c10::toString(type);
-    file.tensors[name + ".scalar"] = at::full({}, -3, type);
+    file.tensors[name + ".scalar"] = at::full({}, type == at::kByte ? 3 : -3, type);
     file.tensors[name + ".empty"] = at::empty({0}, type);
     file.tensors[name + ".empty_matrix"] = at::empty({3, 0, 2}, type);
     file.tensors[name + ".one"] = at::full({1}, 7, type);
-    file.tensors[name + ".odd"] = at::arange(3 * 5 * 7, type).view({3, 5, 7});
+    file.tensors[name + ".odd"] = at::arange(3 * 5 * 7).view({3, 5, 7}).to(type);
   }
   file.tensors["special"] =
       at::tensor({std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(),
@@ -105,6 +106,32 @@ TEST(Safetensors, TheBytesAreThoseOfTheFormat) {
       "\xc0\x3f",
       18);
   EXPECT_EQ(folder.read("w.safetensors"), file_of(header, body));
+}
+
+TEST(Safetensors, WritingGivesTheFilesFingerprint) {
+  const TemporaryFolder folder;
+  const auto path = folder / "w.safetensors";
+  for (const auto& file :
+       {SafetensorsFile{{{"t", at::arange(1000)}}, {{"step", "7"}}},
+        SafetensorsFile{{{"t", at::ones({3}).expand({4, 3})}}, {}}, SafetensorsFile{}}) {
+    const Fingerprint written = write_safetensors(path, file);
+    EXPECT_EQ(written, fingerprint_of_file(path));
+  }
+}
+
+TEST(Safetensors, MetadataCanBeReadAlone) {
+  const TemporaryFolder folder;
+  const auto path = folder / "w.safetensors";
+  write_safetensors(path, {{{"t", at::ones({3})}}, {{"step", "7"}, {"format", "pt"}}});
+  EXPECT_EQ(read_safetensors_metadata(path),
+            (std::map<std::string, std::string>{{"format", "pt"}, {"step", "7"}}));
+  write_safetensors(path, {{{"t", at::ones({3})}}, {}});
+  EXPECT_TRUE(read_safetensors_metadata(path).empty());
+  EXPECT_THROW(read_safetensors_metadata(folder / "none"), UserError);
+  EXPECT_THROW(
+      read_safetensors_metadata(folder.write("bad", file_of(R"({"__metadata__":{"step":7}})"))),
+      UserError);
+  EXPECT_THROW(read_safetensors_metadata(folder.write("bad", file_of("{"))), UserError);
 }
 
 TEST(Safetensors, TensorsStartAtAMultipleOfEightBytes) {
@@ -239,8 +266,8 @@ TEST(Safetensors, MissingOrMistypedFieldsAreNamed) {
 }
 
 TEST(Safetensors, UnknownTypesAreNamed) {
-  EXPECT_EQ(problem_of(one_tensor(R"("dtype":"F16","shape":[8],"data_offsets":[0,16])")),
-            "type 'F16' is not one of F32, F64, BF16, I64");
+  EXPECT_EQ(problem_of(one_tensor(R"("dtype":"F8_E5M2","shape":[16],"data_offsets":[0,16])")),
+            "type 'F8_E5M2' is none of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
 }
 
 TEST(Safetensors, RangesThatDoNotHoldTheShapeAreRefused) {
@@ -294,8 +321,9 @@ TEST(Safetensors, AFailedWriteLeavesTheOldFile) {
   const TemporaryFolder folder;
   write_safetensors(folder / "w.safetensors", {{{"w", at::ones({2})}}, {}});
   const std::string before = folder.read("w.safetensors");
-  EXPECT_THROW(write_safetensors(folder / "w.safetensors", {{{"w", at::ones({2}, at::kHalf)}}, {}}),
-               std::logic_error);
+  EXPECT_THROW(
+      write_safetensors(folder / "w.safetensors", {{{"w", at::ones({2}, at::kComplexFloat)}}, {}}),
+      std::logic_error);
   EXPECT_EQ(folder.read("w.safetensors"), before);
   {
     const support::FileSizeLimit full_disk(1000);

@@ -51,5 +51,13 @@ TEST(Channel, CloseWakesAWaitingSender) {
   EXPECT_THROW(channel.send(1), Closed);
 }
 
+TEST(Channel, PreloadedMessagesComeFirstAndIgnoreTheCapacity) {
+  Channel<int> channel(1);
+  for (const int message : {1, 2, 3}) channel.preload(message);
+  EXPECT_EQ(channel.waiting(), 3U);
+  std::jthread sender([&] { channel.send(4); });
+  for (const int expected : {1, 2, 3, 4}) EXPECT_EQ(channel.receive(), expected);
+}
+
 }  // namespace
 }  // namespace penstock::comm

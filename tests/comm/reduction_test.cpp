@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <barrier>
 #include <chrono>
 #include <cmath>
+#include <future>
+#include <limits>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "comm/closed.h"
@@ -52,26 +54,98 @@ TEST(Reduction, TheOrderOfArrivalChangesNoBit) {
   }
 }
 
-TEST(Reduction, TiedGradientsAreSummedInBothPlacesAndCountedOnce) {
-  std::array<float, 2> embedding{1, 2};
-  std::array<float, 2> head{2, 2};
+TEST(Reduction, TiedGradientsAreSummedAndCountedOnce) {
   Reduction reduction({.stages = 2, .parameters = 2, .tied_parameter = 0});
   Contribution first;
-  first.tied_input = embedding;
+  first.tied_input = {1, 2};
   Contribution last = share({{1, 11.0}});
-  last.tied_output = head;
+  last.tied_output = {2, 2};
   reduction.contribute(0, first);
   reduction.contribute(0, last);
-  EXPECT_EQ(reduction.wait(0).gradient_norm, 6.0);  // 3^2 + 4^2 + 11
-  EXPECT_EQ(embedding, (std::array<float, 2>{3, 4}));
-  EXPECT_EQ(head, embedding);
+  const BatchTotal total = reduction.wait(0);
+  EXPECT_EQ(total.gradient_norm, 6.0);  // 3^2 + 4^2 + 11
+  EXPECT_EQ(total.tied_square, 25.0);
+  ASSERT_TRUE(total.tied);
+  EXPECT_EQ(*total.tied, (std::vector<float>{3, 4}));
+  EXPECT_EQ(reduction.wait(0).tied, total.tied) << "both stages read the same sum";
 }
 
-TEST(Reduction, NanReachesEveryone) {
-  Reduction reduction({.stages = 2, .parameters = 2});
-  reduction.contribute(0, share({{0, std::nan("")}}));
-  reduction.contribute(0, share({{1, 1.0}}));
-  EXPECT_TRUE(std::isnan(reduction.wait(0).gradient_norm));
+TEST(Reduction, TiedGradientsOfDifferentSizesAreRefused) {
+  Reduction reduction({.stages = 1, .parameters = 1, .tied_parameter = 0});
+  Contribution both;
+  both.tied_input = {1, 2};
+  both.tied_output = {2};
+  EXPECT_THROW(reduction.contribute(0, both), std::logic_error);
+}
+
+TEST(Reduction, WhatIsNotFiniteReachesEveryone) {
+  const double nan = std::nan("");
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const auto& [square, loss] :
+       std::vector<std::pair<double, double>>{{nan, 1}, {inf, 1}, {1, nan}, {1, -inf}}) {
+    Reduction reduction({.stages = 2, .parameters = 2});
+    reduction.contribute(0, share({{0, square}}));
+    reduction.contribute(0, share({{1, 1.0}}, loss));
+    EXPECT_FALSE(reduction.wait(0).finite);
+    EXPECT_FALSE(reduction.wait(0).finite);
+  }
+  Reduction reduction({.stages = 1, .parameters = 1});
+  reduction.contribute(0, share({{0, 1e300}}, -5));
+  EXPECT_TRUE(reduction.wait(0).finite);
+}
+
+TEST(Reduction, AnInfinityInATiedGradientCounts) {
+  Reduction reduction({.stages = 1, .parameters = 1, .tied_parameter = 0});
+  Contribution both;
+  both.tied_input = {1, std::numeric_limits<float>::max()};
+  both.tied_output = {1, std::numeric_limits<float>::max()};
+  reduction.contribute(0, both);
+  EXPECT_FALSE(reduction.wait(0).finite) << "their sum is beyond what fp32 holds";
+}
+
+TEST(Reduction, AnExchangeAddsWhatOtherProcessesHave) {
+  std::vector<std::int64_t> exchanged;
+  Reduction reduction({.stages = 2,
+                       .parameters = 3,
+                       .first_batch = 7,
+                       .exchange = [&](std::int64_t batch, MergedShares& shares) {
+                         exchanged.push_back(batch);
+                         EXPECT_EQ(shares.squares, (std::vector<double>{9, 16, 0}));
+                         EXPECT_EQ(shares.loss, 0);
+                         shares.squares[2] = 144;
+                         shares.loss = 2.5;
+                       }});
+  for (std::int64_t batch = 7; batch < 10; ++batch) {
+    reduction.contribute(batch, share({{1, 16.0}}));
+    reduction.contribute(batch, share({{0, 9.0}}));
+    for (int stage = 0; stage < 2; ++stage) {
+      const auto total = reduction.wait(batch);
+      EXPECT_EQ(total.gradient_norm, 13.0);
+      EXPECT_EQ(total.loss, 2.5);
+    }
+  }
+  EXPECT_EQ(exchanged, (std::vector<std::int64_t>{7, 8, 9}));
+}
+
+TEST(Reduction, AContributionDoesNotWaitForTheExchange) {
+  std::promise<void> go;
+  Reduction reduction({.stages = 1, .parameters = 1, .exchange = [&](std::int64_t, MergedShares&) {
+                         go.get_future().wait();
+                       }});
+  reduction.contribute(0, share({{0, 4.0}}));  // would hang if it did
+  go.set_value();
+  EXPECT_EQ(reduction.wait(0).gradient_norm, 2.0);
+}
+
+TEST(Reduction, AFailedExchangeFailsEveryWait) {
+  Reduction reduction({.stages = 2, .parameters = 1, .exchange = [](std::int64_t, MergedShares&) {
+                         throw std::runtime_error("the line is cut");
+                       }});
+  reduction.contribute(0, share({}));
+  reduction.contribute(0, share({}));
+  EXPECT_THROW(reduction.wait(0), std::runtime_error);
+  EXPECT_THROW(reduction.wait(0), std::runtime_error);
+  EXPECT_THROW(reduction.wait(1), std::runtime_error);
 }
 
 TEST(Reduction, NeighbouringBatchesDoNotMix) {

@@ -75,7 +75,7 @@ class Summary(Workplace):
         self.assertEqual(set(summary), {
             "steps", "tokens", "seconds", "tokens_per_s", "train_loss", "val_loss",
             "busy_fraction", "peak_rss_bytes", "weights_hash", "eval_seconds", "interrupted",
-            "run_dir"})
+            "run_dir", "skipped", "first_skipped", "stages"})
         self.assertEqual(summary["steps"], STEPS)
         self.assertEqual(summary["tokens"], STEPS * TOKENS_PER_UPDATE)
         self.assertGreater(summary["seconds"], 0)

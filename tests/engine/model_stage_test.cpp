@@ -25,17 +25,21 @@ class Stages {
         schedule_(schedule::find(config.pipeline.schedule)),
         reduction_({.stages = shape_.stages,
                     .parameters = model::parameter_numbers(chain_, config.model.tied),
-                    .tied_parameter = config.model.tied ? 0 : comm::Reduction::no_parameter}) {
+                    .tied_parameter = config.model.tied ? 0 : comm::Reduction::no_parameter}),
+        monitors_(static_cast<std::size_t>(shape_.stages)) {
     const auto pieces = model::partition(config);
     for (int s = 0; s < shape_.stages; ++s) {
-      ModelStageSetup setup{.config = &config_,
+      ModelStageSetup setup{.number = s,
+                            .config = &config_,
                             .chain = &chain_,
                             .chunks = {},
                             .weight_versions = schedule_.limits(s, shape_).versions,
                             .gradient_buffers = schedule_.limits(s, shape_).gradient_buffers,
                             .source = tests::random_tokens(config)(),
                             .reduction = &reduction_,
-                            .report = {}};
+                            .monitor = &monitors_[static_cast<std::size_t>(s)],
+                            .report = [](const Event&) {},
+                            .restore = {}};
       for (int c = 0; c < shape_.chunks; ++c) {
         const int piece = schedule::piece_at(schedule_.placement, shape_, {s, c});
         setup.chunks.push_back(pieces[static_cast<std::size_t>(piece)]);
@@ -46,12 +50,11 @@ class Stages {
 
   /// Stage `wrong_stage`, if any, reads other versions in batch 4 than the schedule says.
   void run(int wrong_stage = -1, std::int64_t shift = 0) {
-    std::deque<StageClock> clocks(stages_.size());
-    StageThreads<at::Tensor> threads{.stages = {},
-                                     .streams = {},
-                                     .shape = shape_,
-                                     .placement = schedule_.placement,
-                                     .clocks = &clocks};
+    Edges<at::Tensor> edges(shape_, schedule_.placement);
+    StageThreads<at::Tensor> threads;
+    threads.edges = &edges;
+    threads.start = std::chrono::steady_clock::now();
+    threads.monitors = &monitors_;
     const auto updates = config_.updates();
     for (int s = 0; s < shape_.stages; ++s) {
       auto stream = schedule_.generate(s, shape_, [=](auto batch) { return batch < updates; });
@@ -91,6 +94,7 @@ class Stages {
   const std::vector<model::Unit> chain_;
   const schedule::Schedule& schedule_;
   comm::Reduction reduction_;
+  std::deque<StageMonitor> monitors_;
   std::deque<ModelStage> stages_;
 };
 

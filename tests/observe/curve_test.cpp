@@ -75,6 +75,17 @@ TEST(DrawCurve, WhatIsNotFiniteIsLeftOut) {
       "   14\n");
 }
 
+TEST(DrawCurve, SkippedUpdatesLeaveTheOthersInPlace) {
+  std::vector<double> whole;
+  std::vector<double> skipped;
+  for (int i = 0; i < 4000; ++i) {
+    whole.push_back(4 - i / 1000);
+    skipped.push_back(i % 7 == 0 ? not_a_number : whole.back());
+  }
+  EXPECT_EQ(draw_curve(skipped, {.width = 2, .height = 2}),
+            draw_curve(whole, {.width = 2, .height = 2}));
+}
+
 TEST(DrawCurve, HugeValues) {
   const double huge = std::numeric_limits<double>::max();
   const auto lines =

@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 #include <system_error>
 
 namespace penstock::observe {
@@ -25,10 +27,45 @@ UpdateRecord update(std::int64_t step) {
           .busy = {0.75, 1}};
 }
 
+/// With everything that a record can have.
+UpdateRecord full_update() {
+  UpdateRecord record = update(7);
+  record.stages = {StageRecord{.gradient_norm = 0.25,
+                               .work = 0.5,
+                               .least_delay = 0,
+                               .most_delay = 1,
+                               .waits = {.activation = 0.01,
+                                         .gradient = 0.02,
+                                         .update = 0.03,
+                                         .transfer = 0.04,
+                                         .blocked = 0.05,
+                                         .core = 0.06}},
+                   std::nullopt};
+  record.groups = {{"gains", {.error_ratio = undefined, .update_ratio = 0.125}},
+                   {"matrices", {.error_ratio = 0.5, .update_ratio = 0.001}}};
+  return record;
+}
+
 TEST(JsonLine, Update) {
-  EXPECT_EQ(to_json_line(update(7)),
+  EXPECT_EQ(to_json_line(full_update()),
             R"({"step":7,"loss":0.30000000000000004,"gradient_norm":0.3333333333333333,)"
-            R"("clip_factor":1.0,"lr":0.0003,"tokens":4096,"seconds":1.5,"busy":[0.75,1.0]})");
+            R"("clip_factor":1.0,"lr":0.0003,"tokens":4096,"seconds":1.5,"busy":[0.75,1.0],)"
+            R"("skipped":false,"stages":[{"gradient_norm":0.25,"work":0.5,"delay":[0,1],)"
+            R"("waits":{"activation":0.01,"gradient":0.02,"update":0.03,"transfer":0.04,)"
+            R"("blocked":0.05,"core":0.06}},null],"groups":{)"
+            R"("gains":{"error_ratio":null,"update_ratio":0.125},)"
+            R"("matrices":{"error_ratio":0.5,"update_ratio":0.001}}})");
+}
+
+TEST(JsonLine, ASkippedUpdate) {
+  UpdateRecord record = update(7);
+  record.loss = undefined;
+  record.skipped = true;
+  const auto read = nlohmann::json::parse(to_json_line(record));
+  EXPECT_TRUE(read.at("loss").is_null());
+  EXPECT_EQ(read.at("skipped"), true);
+  EXPECT_EQ(read.at("stages"), nlohmann::json::array());
+  EXPECT_EQ(read.at("groups"), nlohmann::json::object());
 }
 
 TEST(JsonLine, Evaluation) {
@@ -55,6 +92,49 @@ TEST(JsonLine, WhatIsNotFiniteBecomesNull) {
   const auto read = nlohmann::json::parse(to_json_line(record));
   EXPECT_TRUE(read.at("loss").is_null());
   EXPECT_TRUE(read.at("gradient_norm").is_null());
+}
+
+TEST(ParseRecord, ReadsWhatWasWritten) {
+  const auto line = to_json_line(full_update());
+  const auto read = std::get<UpdateRecord>(parse_record(line));
+  EXPECT_EQ(to_json_line(read), line);
+  EXPECT_TRUE(std::isnan(read.groups.at("gains").error_ratio));
+  EXPECT_EQ(read.stages.at(0)->waits.core, 0.06);
+  EXPECT_FALSE(read.stages.at(1));
+
+  UpdateRecord record = full_update();
+  record.skipped = true;
+  record.loss = undefined;
+  record.busy = {0.5, undefined};
+  record.stages[0]->gradient_norm = undefined;
+  const auto skipped = to_json_line(record);
+  EXPECT_EQ(to_json_line(std::get<UpdateRecord>(parse_record(skipped))), skipped);
+
+  const auto evaluation = to_json_line(
+      EvalRecord{.step = 7, .val_loss = 1.0 / 3, .sequences = 64, .seconds = 9, .duration = 0.25});
+  EXPECT_EQ(to_json_line(std::get<EvalRecord>(parse_record(evaluation))), evaluation);
+}
+
+TEST(ParseRecord, TakesRecordsOfOtherVersions) {
+  const auto read = std::get<UpdateRecord>(
+      parse_record(R"({"step":7,"loss":2.5,"gradient_norm":1,"clip_factor":1,"lr":0.0003,)"
+                   R"("tokens":4096,"seconds":2,"busy":[0.75],"mood":"good"})"));
+  EXPECT_EQ(read.step, 7);
+  EXPECT_EQ(read.loss, 2.5);
+  EXPECT_FALSE(read.skipped);
+  EXPECT_TRUE(read.stages.empty());
+  EXPECT_TRUE(read.groups.empty());
+}
+
+TEST(ParseRecord, RefusesWhatIsNoRecord) {
+  const auto whole = to_json_line(full_update());
+  for (const std::string& line :
+       {std::string(), std::string("{}"), std::string("[1]"), whole.substr(0, whole.size() - 1),
+        std::string(R"({"step":7,"val_loss":1})"), whole + "}",
+        std::string(R"({"step":"7","loss":2.5,"gradient_norm":1,"clip_factor":1,"lr":0.0003,)"
+                    R"("tokens":4096,"seconds":2,"busy":[0.75]})")}) {
+    EXPECT_THROW(parse_record(line), std::invalid_argument) << line;
+  }
 }
 
 class MetricsFile : public ::testing::Test {
@@ -90,6 +170,16 @@ TEST_F(MetricsFile, StartsEmpty) {
   { MetricsWriter(folder_ / "run" / "metrics.jsonl").write(update(1)); }
   MetricsWriter(folder_ / "run" / "metrics.jsonl").write(update(2));
   EXPECT_EQ(text(), to_json_line(update(2)) + "\n");
+}
+
+TEST_F(MetricsFile, GoesOnBehindWhatIsThere) {
+  const auto file = folder_ / "run" / "metrics.jsonl";
+  { MetricsWriter(file).write(update(1)); }
+  MetricsWriter(file, MetricsWriter::Start::append).write(update(2));
+  EXPECT_EQ(text(), to_json_line(update(1)) + "\n" + to_json_line(update(2)) + "\n");
+  std::filesystem::remove(file);
+  MetricsWriter(file, MetricsWriter::Start::append).write(update(3));
+  EXPECT_EQ(text(), to_json_line(update(3)) + "\n");
 }
 
 TEST(MetricsFull, NamesTheFile) {

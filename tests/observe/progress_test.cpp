@@ -203,6 +203,43 @@ TEST(ProgressTerminal, BarAndColour) {
       << coloured.str();
 }
 
+TEST(Progress, CountsSkippedUpdatesWhereThereAreAny) {
+  std::ostringstream out;
+  Progress progress(out, log_console(), 4);
+  progress.update(update(1));
+  EXPECT_EQ(count(out.str(), "skipped"), 0u);
+  for (int step = 2; step <= 4; ++step) {
+    UpdateRecord record = update(step);
+    record.skipped = step != 3;
+    if (record.skipped) record.loss = undefined;
+    progress.update(record);
+  }
+  EXPECT_NE(out.str().find("step 4/4  loss nan  lr 1.00e-03  norm 0.5  skipped 2  1k tokens/s"),
+            std::string::npos)
+      << out.str();
+}
+
+TEST(Progress, CountsThoseSkippedBeforeTheRunWentOn) {
+  std::ostringstream out;
+  Progress progress(out, log_console(), 60);
+  progress.skipped_before(3);
+  UpdateRecord record = update(50);
+  record.skipped = true;
+  progress.update(record);
+  EXPECT_NE(out.str().find("  skipped 4\n"), std::string::npos) << out.str();
+}
+
+TEST(ProgressRate, AStageThatHasNotToldDoesNotSpoilTheShares) {
+  std::ostringstream out;
+  Progress progress(out, log_console(), 2);
+  UpdateRecord record = update(1);
+  record.busy = {undefined, 1.0};
+  progress.update(record);
+  progress.update(update(2));
+  // 0 s and 0.5 s of 2 s on the first stage.
+  EXPECT_NE(out.str().find("busy 25% 100%\n"), std::string::npos) << out.str();
+}
+
 TEST(Progress, ManyStagesShowTheirSpread) {
   std::ostringstream out;
   UpdateRecord record = update(1);

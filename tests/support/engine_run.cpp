@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <mutex>
 #include <span>
+#include <utility>
+#include <variant>
 
 #include "base/random.h"
 #include "base/sum_of_squares.h"
@@ -56,6 +59,25 @@ class RandomTokens final : public engine::MicroBatchSource {
 
   const config::Config& config_;
   const std::int64_t distinct_batches_;
+};
+
+class PoisonedSource final : public engine::MicroBatchSource {
+ public:
+  PoisonedSource(std::unique_ptr<MicroBatchSource> source, const std::set<Place>& places)
+      : source_(std::move(source)), places_(places) {}
+
+  model::MicroBatch training(std::int64_t batch, std::int64_t micro_batch) override {
+    auto result = source_->training(batch, micro_batch);
+    if (places_.contains({batch, micro_batch})) result.gradient_scale = std::nan("");
+    return result;
+  }
+  model::MicroBatch validation(std::int64_t micro_batch) override {
+    return source_->validation(micro_batch);
+  }
+
+ private:
+  const std::unique_ptr<MicroBatchSource> source_;
+  const std::set<Place> places_;
 };
 
 /// The plain loop's state: one stage that is the whole model, every version kept.
@@ -133,6 +155,41 @@ struct PlainStage {
   }
 };
 
+/// Takes the events of all threads.
+class EventCollector {
+ public:
+  explicit EventCollector(std::size_t stages) { result_.stage_events.resize(stages); }
+
+  void add(engine::Event event) {
+    const std::lock_guard lock(mutex_);
+    std::visit([this](auto& e) { take(e); }, event);
+  }
+  RunResult take() { return std::move(result_); }
+
+ private:
+  void take(const engine::UpdateEvent& update) {
+    result_.losses.push_back(update.loss);
+    result_.norms.push_back(update.gradient_norm);
+    if (update.skipped) result_.skipped.push_back(update.batch);
+  }
+  void take(const engine::StageEvent& stage) {
+    result_.stage_events.at(static_cast<std::size_t>(stage.stage)).push_back(stage);
+  }
+  void take(const engine::EvaluationEvent& evaluation) {
+    result_.evaluations.push_back(evaluation);
+  }
+  void take(const engine::SpansEvent&) {}
+  void take(engine::CaptureEvent& capture) {
+    auto& states = result_.captures[capture.state.cut];
+    states.resize(result_.stage_events.size());
+    const auto stage = static_cast<std::size_t>(capture.state.stage);
+    states.at(stage) = std::move(capture.state);
+  }
+
+  std::mutex mutex_;
+  RunResult result_;
+};
+
 }  // namespace
 
 config::Config small_config(const std::vector<std::string>& overrides) {
@@ -166,6 +223,12 @@ config::Config small_config(const std::vector<std::string>& overrides) {
 
 std::string RunResult::hash() const { return checkpoint::weights_hash(weights); }
 
+engine::SourceFactory poisoned(engine::SourceFactory source, std::set<Place> places) {
+  return [source = std::move(source), places = std::move(places)] {
+    return std::make_unique<PoisonedSource>(source(), places);
+  };
+}
+
 engine::SourceFactory random_tokens(const config::Config& config, std::int64_t distinct_batches) {
   return [&config, distinct_batches] {
     return std::make_unique<RandomTokens>(config, distinct_batches);
@@ -174,39 +237,53 @@ engine::SourceFactory random_tokens(const config::Config& config, std::int64_t d
 
 RunResult run_engine(const config::Config& config, const engine::SourceFactory& source,
                      std::int64_t validation_micro_batches) {
-  RunResult result;
-  engine::Pipeline pipeline({.config = &config,
-                             .schedule = engine::proved_schedule(config),
-                             .make_source = source,
-                             .validation_micro_batches = validation_micro_batches,
-                             .report = [&](const engine::Event& event) {
-                               if (const auto* u = std::get_if<engine::UpdateEvent>(&event)) {
-                                 result.losses.push_back(u->loss);
-                                 result.norms.push_back(u->gradient_norm);
-                               }
-                               if (const auto* e = std::get_if<engine::EvaluationEvent>(&event)) {
-                                 result.evaluations.push_back(*e);
-                               }
-                             }});
-  comm::BatchGate gate(config.updates());
+  return run_engine(config,
+                    {.source = source, .validation_micro_batches = validation_micro_batches});
+}
+
+RunResult run_engine(const config::Config& config, const RunOptions& options) {
+  EventCollector collector(static_cast<std::size_t>(config.pipeline.stages));
+  const auto schedule = engine::proved_schedule(config);
+  const std::int64_t cut = options.restore.empty() ? 0 : options.restore.front().cut;
+  comm::BatchGate gate(engine::gate_setup(config, schedule, cut));
+  engine::Pipeline pipeline(
+      {.config = &config,
+       .schedule = schedule,
+       .make_source = options.source ? options.source : random_tokens(config),
+       .validation_micro_batches = options.validation_micro_batches,
+       .report = [&](engine::Event event) { collector.add(std::move(event)); },
+       .restore = options.restore,
+       .before_action =
+           [&](int stage, const schedule::Action& action) {
+             // The decision about batch b is made before its first forward on stage 0.
+             if (stage == 0 && action.batch + 1 == options.stop_before) gate.request_stop();
+             if (options.before_action) options.before_action(stage, action);
+           },
+       .exchange = options.exchange});
   pipeline.run(gate);
+  RunResult result = collector.take();
   for (const auto& [name, tensor] : pipeline.weights()) result.weights[name] = tensor.clone();
   return result;
 }
 
-RunResult run_engine(const config::Config& config) {
-  return run_engine(config, random_tokens(config));
+RunResult run_plain_loop(const config::Config& config, std::int64_t delay,
+                         const engine::SourceFactory& source) {
+  return run_plain_loop(
+      config, [delay](std::int64_t batch) { return std::max<std::int64_t>(batch - delay, 0); },
+      source);
 }
 
-RunResult run_plain_loop(const config::Config& config, std::int64_t delay) {
+RunResult run_plain_loop(const config::Config& config,
+                         const std::function<std::int64_t(std::int64_t batch)>& version_read,
+                         const engine::SourceFactory& make_source) {
   const at::NoGradGuard no_gradients;
   at::set_num_threads(1);
   RunResult result;
   PlainModel plain(config);
   engine::StageUpdater updater(config, plain.layout, plain.versions[0]);
-  const auto source = random_tokens(config)();
+  const auto source = make_source ? make_source() : random_tokens(config)();
   for (std::int64_t b = 0; b < config.updates(); ++b) {
-    const auto read = static_cast<std::size_t>(std::max<std::int64_t>(b - delay, 0));
+    const auto read = static_cast<std::size_t>(version_read(b));
     const auto weights = model::weight_views(plain.layout, plain.compute_copy(read));
     at::Tensor gradients = at::zeros({plain.layout.gradient_count});
     double loss = 0;
@@ -220,13 +297,18 @@ RunResult run_plain_loop(const config::Config& config, std::int64_t delay) {
     }
     plain.tie(gradients);
     const double norm = plain.norm(gradients);
+    result.losses.push_back(loss);
+    result.norms.push_back(norm);
+    if (!std::isfinite(norm) || !std::isfinite(loss)) {
+      plain.versions.push_back(plain.versions.back());
+      result.skipped.push_back(b);
+      continue;
+    }
     const double factor = std::min(1.0, config.train.clip / (norm + 1e-6));
     if (config.train.clip > 0 && factor < 1) gradients.mul_(factor);
     at::Tensor next = at::zeros_like(plain.versions.back());
     updater.apply(b, gradients, plain.versions.back(), next);
     plain.versions.push_back(next);
-    result.losses.push_back(loss);
-    result.norms.push_back(norm);
   }
   for (const auto& parameter : plain.layout.parameters) {
     if (config.model.tied && parameter.spec.kind == model::ParameterKind::head) continue;

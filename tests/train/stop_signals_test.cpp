@@ -74,6 +74,7 @@ TEST_P(StopSignalsOf, ThreadsStartedLaterAreNotInterrupted) {
       blocked = is_blocked(GetParam());
       while (go_on) std::this_thread::sleep_for(1ms);
     });
+    becomes_true([&] { return blocked.load(); });
     kill(getpid(), GetParam());
     becomes_true([&] { return requests == 1; });
     go_on = false;

@@ -1,0 +1,56 @@
+#include "ranks/relayed_lines.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace penstock::ranks {
+
+void RelayedLines::take(int rank, std::string_view text, Time now) {
+  std::string& begun = outputs_.at(static_cast<std::size_t>(rank)).begun;
+  for (const char c : text) {
+    if (c == '\n') {
+      take_line(rank, std::exchange(begun, {}), now);
+    } else {
+      begun.push_back(c);
+    }
+  }
+}
+
+void RelayedLines::end(int rank, Time now) {
+  std::string& begun = outputs_.at(static_cast<std::size_t>(rank)).begun;
+  if (!begun.empty()) take_line(rank, std::exchange(begun, {}), now);
+}
+
+void RelayedLines::announce(const std::string& line) {
+  announced_.insert(line);
+  if (shown_.insert(line).second) due_.push_back(line);
+}
+
+void RelayedLines::take_line(int rank, std::string line, Time now) {
+  if (!line.empty()) outputs_.at(static_cast<std::size_t>(rank)).last = line;
+  if (rank > 0) {
+    if (!line.empty()) waiting_.push_back({rank, std::move(line), now + delay});
+    return;
+  }
+  if (announced_.contains(line)) return;
+  due_.push_back(line);
+  shown_.insert(std::move(line));
+}
+
+std::vector<std::string> RelayedLines::due(Time now) {
+  auto lines = std::exchange(due_, {});
+  while (!waiting_.empty() && waiting_.front().at <= now) {
+    auto [rank, line, at] = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (!shown_.insert(line).second) continue;
+    lines.push_back(fmt::format("[rank {}] {}", rank, line));
+  }
+  return lines;
+}
+
+const std::string& RelayedLines::last_line(int rank) const {
+  return outputs_.at(static_cast<std::size_t>(rank)).last;
+}
+
+}  // namespace penstock::ranks
