@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <map>
+#include <mutex>
+#include <new>
 #include <utility>
 
 #include "engine/executor.h"
@@ -314,6 +318,37 @@ TEST(Pipeline, ADivergingRunEndsWithOneClearError) {
     EXPECT_TRUE(text.starts_with("[engine] rank 0, stage ")) << text;
     EXPECT_NE(text.find("10 updates in a row had to be skipped"), std::string::npos) << text;
     EXPECT_NE(text.find("train.skip_limit = 10; lower optimizer.lr"), std::string::npos) << text;
+  }
+}
+
+TEST(Pipeline, EveryScheduleGivesTheSameBitsTwice) {
+  for (const auto& schedule : schedule::registry()) {
+    SCOPED_TRACE(schedule.name);
+    const auto c = small_config({"pipeline.schedule=" + schedule.name, "pipeline.stages=2",
+                                 schedule.updates_together ? "train.clip=0.5" : "train.clip=0"});
+    const auto first = run_engine(c);
+    expect_same_bits(run_engine(c), first);
+    EXPECT_NE(first.hash(), run_engine(small_config({"train.steps=0", "train.warmup=0"})).hash());
+  }
+}
+
+TEST(Pipeline, ExhaustedMemoryEndsTheRunAtOnce) {
+  const auto c = small_config({"pipeline.stages=3", "train.steps=100000"});
+  const schedule::Action place{schedule::ActionKind::backward, 5, 2, 4};
+  std::chrono::steady_clock::time_point failed;
+  try {
+    run_engine(c, {.before_action = [&](int stage, const schedule::Action& action) {
+                 if (stage != 1 || action != place) return;
+                 failed = std::chrono::steady_clock::now();
+                 throw std::bad_alloc();
+               }});
+    FAIL();
+  } catch (const StageFailure& failure) {
+    const std::chrono::duration<double> after = std::chrono::steady_clock::now() - failed;
+    EXPECT_LT(after.count(), 1);
+    EXPECT_EQ(failure.what(),
+              "[engine] rank 0, stage 1, " + schedule::describe(place) + ": std::bad_alloc");
+    EXPECT_THROW(std::rethrow_if_nested(failure), std::bad_alloc);
   }
 }
 
