@@ -309,12 +309,24 @@ class Disturbance {
   std::vector<Count> counts_;  // of actions, by stage
 };
 
+std::string hash_of(const engine::Pipeline& pipeline) {
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : pipeline.weights()) weights[name] = tensor;
+  return checkpoint::weights_hash(weights);
+}
+
+struct Reference {
+  std::vector<Update> updates;
+  std::string hash;  // of the final weights
+};
+
 /// The undisturbed run on one stage.
-std::vector<Update> reference_run(const Arguments& arguments) {
+Reference reference_run(const Arguments& arguments) {
   Arguments calm = arguments;
   calm.save_every = 0;
   const auto config = tiny(calm, 1);
-  std::vector<Update> updates;
+  Reference reference;
+  auto& updates = reference.updates;
   updates.reserve(static_cast<std::size_t>(arguments.updates));
   engine::Pipeline pipeline(
       {.config = &config,
@@ -328,12 +340,14 @@ std::vector<Update> reference_run(const Arguments& arguments) {
            }});
   comm::BatchGate gate(config.updates());
   pipeline.run(gate);
-  return updates;
+  reference.hash = hash_of(pipeline);
+  return reference;
 }
 
-/// Whether the run came to its end; false: it failed as intended.
-bool attempt(const Arguments& arguments, const config::Config& config,
-             const schedule::Schedule& schedule, Invariants& invariants, std::int64_t number) {
+/// The hash of the final weights; none: the run failed as intended.
+std::optional<std::string> attempt(const Arguments& arguments, const config::Config& config,
+                                   const schedule::Schedule& schedule, Invariants& invariants,
+                                   std::int64_t number) {
   auto states = invariants.newest();
   const std::int64_t cut = states.empty() ? 0 : states.front().cut;
   invariants.begin(cut);
@@ -349,12 +363,12 @@ bool attempt(const Arguments& arguments, const config::Config& config,
   comm::BatchGate gate(engine::gate_setup(config, schedule, cut));
   try {
     pipeline.run(gate);
-    return true;
+    return hash_of(pipeline);
   } catch (const engine::StageFailure& failure) {
     try {
       std::rethrow_if_nested(failure);
     } catch (const InjectedFailure&) {
-      return false;
+      return std::nullopt;
     }
     throw;
   }
@@ -370,11 +384,13 @@ int run(const Arguments& arguments) {
              arguments.stages);
   const auto config = tiny(arguments, arguments.stages);
   const auto schedule = engine::proved_schedule(config);
-  Invariants invariants(arguments, config, reference);
+  Invariants invariants(arguments, config, reference.updates);
   std::int64_t attempts = 0;
-  while (!attempt(arguments, config, schedule, invariants, attempts++)) {
+  std::optional<std::string> hash;
+  while (!(hash = attempt(arguments, config, schedule, invariants, attempts++))) {
     if (attempts > 100 + arguments.updates) broken("no progress between failures");
   }
+  if (*hash != reference.hash) broken("the final weights differ");
   if (invariants.updates() != arguments.updates) broken("updates are missing at the end");
   const std::chrono::duration<double> seconds = Clock::now() - begun;
   const auto& memory = invariants.memory();

@@ -11,6 +11,9 @@ bool BatchGate::decide(std::int64_t batch) {
   std::unique_lock lock(mutex_);
   if (batch < decision_.decided) return batch < decision_.end;
   if (stop_requested()) stop_before(batch);
+  if (end_requested_.load(std::memory_order_relaxed)) {
+    decision_.end = std::min(decision_.end, batch);
+  }
   decision_.decided = batch + 1;
   changed_.notify_all();
   const Decision decision = decision_;

@@ -45,6 +45,8 @@ class BatchGate {
   /// run batch `version` - 1.
   bool is_stop_cut(std::int64_t version) const;
 
+  /// Ends the run before the next undecided batch in any case: a cut would be of no use.
+  void request_end() noexcept { end_requested_.store(true, std::memory_order_relaxed); }
   void request_stop() noexcept { stop_requested_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const noexcept { return stop_requested_.load(std::memory_order_relaxed); }
 
@@ -60,6 +62,7 @@ class BatchGate {
 
   const Setup setup_;
   std::atomic<bool> stop_requested_ = false;
+  std::atomic<bool> end_requested_ = false;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Decision decision_;

@@ -21,7 +21,8 @@ struct UpdateEvent {
   double gradient_norm = 0;  // global, before clipping
   double clip_factor = 1;
   double lr = 0;  // of [optimizer]
-  /// Loss or gradient norm is a NaN or an infinity: W(batch + 1) = W(batch) on every stage.
+  /// Loss or gradient norm is a NaN or an infinity: W(batch + 1) = W(batch) on every stage, or,
+  /// where stages update alone, on those that saw it.
   bool skipped = false;
   std::chrono::steady_clock::time_point at;
 };

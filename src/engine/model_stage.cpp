@@ -109,6 +109,7 @@ void ModelStage::await_reduction(const schedule::Action& action) {
   uncollected_.erase(action.batch);
   count_skipped(action.batch, total_);
   if (updates_together_ || unreported_.empty()) return;
+  unreported_.front().skipped = !total_.finite;  // by whichever stage
   report_update(unreported_.front(), total_);
   unreported_.pop_front();
   report_evaluations();
@@ -179,7 +180,6 @@ void ModelStage::update(const schedule::Action& action) {
 
 void ModelStage::report_update(const Update& update, const comm::BatchTotal& total) {
   if (!computes_loss()) return;
-  ++reported_;
   report_(UpdateEvent{.batch = update.batch,
                       .loss = total.loss,
                       .gradient_norm = total.gradient_norm,
@@ -231,7 +231,6 @@ void ModelStage::capture(const schedule::Action& action) {
     state.add_real(fmt::format("own_squares.{}", batch), squares);
   }
   state.add_integer("skipped_in_a_row", skipped_in_a_row_);
-  state.add_integer("reported", reported_);
   for (const auto& update : unreported_) {
     const std::string place = fmt::format("unreported.{}.", update.batch);
     state.add_real(place + "clip_factor", update.clip_factor);
@@ -271,7 +270,6 @@ void ModelStage::restore(const StageState& state) {
     own_squares_[std::stoll(batch)] = state.real("own_squares." + batch);
   }
   skipped_in_a_row_ = state.integer("skipped_in_a_row");
-  reported_ = state.integer("reported");
   updated_ = steady_clock::now();
   // parts_behind() is in the order of texts, "10" before "9".
   std::map<std::int64_t, Update> unreported;

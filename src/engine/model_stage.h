@@ -106,7 +106,6 @@ class ModelStage final : public Stage<at::Tensor> {
   std::map<std::int64_t, comm::Contribution> uncollected_;  // own shares of batches under way
   std::map<std::int64_t, double> own_squares_;              // of batches that are not updated yet
   std::int64_t skipped_in_a_row_ = 0;
-  std::int64_t reported_ = 0;              // updates
   std::deque<Update> unreported_;          // made before the batch's sums were known
   std::deque<EvaluationEvent> held_back_;  // of weights whose update is not reported yet
   Time updated_;                           // when the newest weights were written

@@ -124,6 +124,7 @@ Pipeline::Pipeline(Setup setup)
       trace_(setup.trace),
       before_action_(std::move(setup.before_action)),
       warn_(std::move(setup.warn)),
+      on_failure_(std::move(setup.on_failure)),
       device_(usable_device(config_.train.device)),
       cut_(setup.restore.empty() ? 0 : setup.restore.front().cut),
       edges_(std::make_unique<Edges<at::Tensor>>(shape_, schedule_.placement)),
@@ -145,7 +146,7 @@ void Pipeline::preload(const std::vector<StageState>& states) {
                                                                             : link.gradients_in;
       schedule::Action origin = receive;
       origin.version = sent_version;
-      edge->preload({origin, cut_, std::chrono::steady_clock::now(), payload});
+      edge->preload({origin, cut_, std::chrono::steady_clock::now(), payload.to(device_)});
     }
   }
 }
@@ -229,7 +230,8 @@ Watchdog::Setup Pipeline::watchdog_setup() const {
 void Pipeline::run(comm::BatchGate& gate) {
   const int threads = threads_per_stage(config_, on_host_.count);
   const auto usable = usable_cores();
-  const int places_on_host = static_cast<int>(usable.size()) / threads;
+  // Rounded up: the last place may lack a core, which is better than one that stands idle.
+  const int places_on_host = (static_cast<int>(usable.size()) + threads - 1) / threads;
   const int places = std::max(1, places_on_host * here_.count / on_host_.count);
   CoreTokens cores(places);
   std::deque<SpanRecorder> recorders;
@@ -255,6 +257,7 @@ void Pipeline::run(comm::BatchGate& gate) {
     at::set_num_threads(threads);
   };
   run.close = [&] {
+    if (on_failure_) on_failure_();
     reduction_->close();
     gate.close();
   };
@@ -283,14 +286,20 @@ Ranks::Time Pipeline::begin(const StageThreads<at::Tensor>& run, comm::BatchGate
 }
 
 void Pipeline::end(std::exception_ptr failure) {
-  if (ranks_) {
-    for (int piece = 0; !failure && piece < shape_.pieces(); ++piece) {
-      const auto place = schedule::place_of(schedule_.placement, shape_, piece);
-      if (here_.has(place.stage)) ranks_->give_weights(piece, weights_of(piece));
-    }
-    ranks_->end(failure);
-  } else if (failure) {
-    std::rethrow_exception(failure);
+  if (!ranks_ && failure) std::rethrow_exception(failure);
+  if (!ranks_) return;
+  try {
+    if (!failure) give_weights();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  ranks_->end(failure);
+}
+
+void Pipeline::give_weights() {
+  for (int piece = 0; piece < shape_.pieces(); ++piece) {
+    const auto place = schedule::place_of(schedule_.placement, shape_, piece);
+    if (here_.has(place.stage)) ranks_->give_weights(piece, weights_of(piece));
   }
 }
 
@@ -314,7 +323,7 @@ std::vector<NamedTensor> Pipeline::weights() const {
 std::vector<NamedTensor> Pipeline::weights_of(int piece) const {
   const auto [stage, number] = schedule::place_of(schedule_.placement, shape_, piece);
   auto& chunk = stage_at(stage).chunks().at(static_cast<std::size_t>(number));
-  const at::Tensor flat = chunk.newest_weights();
+  const at::Tensor flat = chunk.newest_weights().cpu();
   std::vector<NamedTensor> result;
   for (const auto& parameter : chunk.layout().parameters) {
     const bool is_tied_copy =

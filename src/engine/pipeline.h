@@ -51,6 +51,8 @@ class Pipeline {
     comm::Reduction::Exchange exchange = nullptr;
     /// Gets the watchdog's text on a thread of its own.
     std::function<void(const std::string&)> warn = nullptr;
+    /// Called at a failure, before the threads have ended: wakes a report that blocks one of them.
+    std::function<void()> on_failure = nullptr;
   };
 
   explicit Pipeline(Setup setup);
@@ -76,6 +78,7 @@ class Pipeline {
   void make_stages(Setup& setup);
   Ranks::Time begin(const StageThreads<at::Tensor>& run, comm::BatchGate& gate);
   void end(std::exception_ptr failure);
+  void give_weights();
   std::vector<NamedTensor> weights_of(int piece) const;
   ModelStage& stage_at(int number) const;
 
@@ -90,6 +93,7 @@ class Pipeline {
   const bool trace_;
   const std::function<void(int stage, const schedule::Action&)> before_action_;
   const std::function<void(const std::string&)> warn_;
+  const std::function<void()> on_failure_;
   const at::Device device_;
   const std::int64_t cut_;
   std::unique_ptr<Edges<at::Tensor>> edges_;

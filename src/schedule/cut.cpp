@@ -21,6 +21,7 @@ using enum ActionKind;
 struct Past {
   std::int64_t asked = 0;  // batches
   std::int64_t collected = 0;
+  std::int64_t half_done = 0;                 // micro-batches between dX and dW
   std::vector<std::int64_t> forwards;         // by chunk
   std::vector<std::int64_t> input_gradients;  // likewise
 };
@@ -61,6 +62,8 @@ class Walk {
     if (action.kind == forward) ++past_.forwards[chunk];
     if (action.kind == backward || action.kind == backward_input) ++past_.input_gradients[chunk];
     if (action.kind == await_reduction) ++past_.collected;
+    if (action.kind == backward_input) ++past_.half_done;
+    if (action.kind == backward_weight) --past_.half_done;
   }
 
   void mix(const Action& action) {
@@ -96,10 +99,11 @@ class Cut {
   std::int64_t version() const { return version_; }
   std::uint64_t block(int stage) const { return walks_[index(stage)].block(); }
 
-  /// Of rules (1) to (4).
+  /// Of rules (1) to (4) and (6).
   std::string complaint() const {
     if (auto text = complaint_about_questions(); !text.empty()) return text;
     if (auto text = complaint_about_reductions(); !text.empty()) return text;
+    if (auto text = complaint_about_half_done(); !text.empty()) return text;
     for (int piece = 0; piece + 1 < shape_.pieces(); ++piece) {
       for (const bool gradients : {false, true}) {
         if (auto text = complaint_about(piece, gradients); !text.empty()) return text;
@@ -186,6 +190,16 @@ class Cut {
       return fmt::format(
           "when it makes W({}), stage 0 has collected the reductions of {} batches, stage {} of {}",
           version_, collected, s, past(s).collected);
+    }
+    return "";
+  }
+
+  std::string complaint_about_half_done() const {
+    for (int s = 0; s < shape_.stages; ++s) {
+      if (past(s).half_done == 0) continue;
+      return fmt::format("when stage {} makes W({}), {} micro-batch{} lie{} between dX and dW", s,
+                         version_, past(s).half_done, past(s).half_done == 1 ? "" : "es",
+                         past(s).half_done == 1 ? "s" : "");
     }
     return "";
   }

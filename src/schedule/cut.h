@@ -20,8 +20,10 @@
 // every stage has done the same as without end before it asked for b itself, and until then the
 // same holds. Evaluations of W(t) come behind the cut on every stage.
 //
-// (4) also leaves no reduction half collected, and one more rule makes the state known in time:
-//   (5) what is in transit to a stage is received before its update t + 1.
+// (4) also leaves no reduction half collected. Two more rules make the state known in time and
+// small:
+//   (5) what is in transit to a stage is received before its update t + 1,
+//   (6) no micro-batch is between its dX and its dW, where gradients of many tensors exist.
 
 #include <cstdint>
 #include <functional>
@@ -32,7 +34,7 @@
 
 namespace penstock::schedule {
 
-/// The first broken rule of (1) to (5), of all cuts of a run without end: one line, without what to
+/// The first broken rule of (1) to (6), of all cuts of a run without end: one line, without what to
 /// set; empty if there is none. The schedule must be a valid one. Produces the compute actions of
 /// all stages until those between two updates repeat, some 50 ns each.
 std::string complaint_about_cuts(const Schedule& schedule, PipelineShape shape);

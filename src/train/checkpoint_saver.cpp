@@ -5,7 +5,7 @@
 namespace penstock::train {
 
 CheckpointSaver::CheckpointSaver(Setup setup)
-    : setup_(std::move(setup)), unwritten_(static_cast<std::size_t>(setup_.writer.stages), 0) {
+    : setup_(std::move(setup)), held_(static_cast<std::size_t>(setup_.writer.stages), 0) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -18,15 +18,15 @@ CheckpointSaver::~CheckpointSaver() {
 
 void CheckpointSaver::wait_for_room(int stage) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock,
-                [&] { return given_up_ || unwritten_.at(static_cast<std::size_t>(stage)) == 0; });
+  int& held = held_.at(static_cast<std::size_t>(stage));
+  changed_.wait(lock, [&] { return given_up_ || held < setup_.states_per_stage; });
+  ++held;
 }
 
 void CheckpointSaver::save(engine::StageState state) {
   {
     const std::lock_guard lock(mutex_);
     if (given_up_) return;
-    ++unwritten_.at(static_cast<std::size_t>(state.stage));
     waiting_.push_back(std::move(state));
   }
   changed_.notify_all();
@@ -76,7 +76,7 @@ void CheckpointSaver::run() {
       const bool complete = writer.write({stage, cut, std::exchange(state->tensors, {})});
       const std::lock_guard lock(mutex_);
       if (complete) newest_ = cut;
-      --unwritten_[static_cast<std::size_t>(stage)];
+      --held_[static_cast<std::size_t>(stage)];
       changed_.notify_all();
     }
   } catch (...) {

@@ -31,14 +31,16 @@ engine::EventSink sink_into(EventQueue& events, std::optional<CheckpointSaver>& 
 }
 
 CheckpointSaver::Setup saver_setup(const config::Config& config, const RunFolder& folder,
-                                   checkpoint::Identity identity, comm::BatchGate& gate) {
+                                   checkpoint::Identity identity, comm::BatchGate& gate,
+                                   int states_per_stage) {
   return {.writer = {.folder = folder.checkpoints(),
                      .stages = static_cast<int>(config.pipeline.stages),
                      .identity = std::move(identity),
                      // A checkpoint is of use only with the records before it.
                      .before_publication =
                          [file = folder.metrics()] { checkpoint::flush_to_disk(file); }},
-          .on_failure = [&gate] { gate.request_stop(); }};
+          .on_failure = [&gate] { gate.request_end(); },
+          .states_per_stage = states_per_stage};
 }
 
 Failures run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate, EventQueue& events,
@@ -53,7 +55,7 @@ Failures run_pipeline(engine::Pipeline& pipeline, comm::BatchGate& gate, EventQu
     keep_failure(failures.report, [&] { handler.handle(std::move(*event)); });
     if (!failures.report) continue;
     saver.abandon();
-    gate.request_stop();
+    gate.request_end();
   }
   engine_thread.join();
   if (!failures.report) keep_failure(failures.report, [&] { handler.finish(); });

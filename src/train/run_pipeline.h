@@ -21,7 +21,8 @@ engine::EventSink sink_into(EventQueue& events, std::optional<CheckpointSaver>& 
 
 /// A saver into the run's folder that ends the run where it fails.
 CheckpointSaver::Setup saver_setup(const config::Config& config, const RunFolder& folder,
-                                   checkpoint::Identity identity, comm::BatchGate& gate);
+                                   checkpoint::Identity identity, comm::BatchGate& gate,
+                                   int states_per_stage);
 
 struct Failures {
   std::exception_ptr engine;

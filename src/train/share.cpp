@@ -116,7 +116,7 @@ void train_share(ranks::Group& group) {
        .report = [](const engine::Event&) {},
        .trace = assignment.trace,
        .restore = std::move(states),
-       .warn = [](const std::string& text) { fmt::print(stderr, "{}", text); }});
+       .warn = [](const std::string& text) { std::fputs(text.c_str(), stderr); }});
   pipeline.run(gate);
 }
 

@@ -38,11 +38,23 @@
 namespace penstock::train {
 namespace {
 
+/// Not worth the run where nobody can read it. Any thread.
+void warn(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
 void announce_stop(comm::BatchGate& gate) {
   gate.request_stop();
-  fmt::print(stderr,
-             "\nstopping after the started batches, then writing the weights; "
-             "a second signal ends at once, without them\n");
+  warn(
+      "\nstopping after the started batches, then writing the weights; "
+      "a second signal ends at once, without them\n");
+}
+
+/// It shows what led to the failure, which is what counts where this fails too.
+void close_after_failure(timeline::TraceWriter& trace) {
+  try {
+    trace.close();
+  } catch (const std::exception& error) {
+    warn(fmt::format("the trace is lost: {}\n", first_line(error)));
+  }
 }
 
 void require_tokenizer_for_sample(const config::Config& config, const data::Prepared& data) {
@@ -158,20 +170,23 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
   // Before anything that starts threads: they inherit the blocked signals.
   const StopSignals signals([&] { announce_stop(gate); });
   std::optional<CheckpointSaver> saver;
-  engine::Pipeline pipeline(
-      {.config = &config,
-       .ranks = others ? &*others : nullptr,
-       .schedule = schedule,
-       .make_source = data.source_factory(),
-       .validation_micro_batches = data.validation_micro_batches(),
-       .report = sink_into(events, saver),
-       .trace = !output.trace.empty(),
-       .restore = std::move(origin.state.stages),
-       .warn = [](const std::string& text) { fmt::print(stderr, "{}", text); }});
+  engine::Pipeline pipeline({.config = &config,
+                             .ranks = others ? &*others : nullptr,
+                             .schedule = schedule,
+                             .make_source = data.source_factory(),
+                             .validation_micro_batches = data.validation_micro_batches(),
+                             .report = sink_into(events, saver),
+                             .trace = !output.trace.empty(),
+                             .restore = std::move(origin.state.stages),
+                             .warn = warn,
+                             .on_failure = [&saver] {
+                               if (saver) saver->abandon();
+                             }});
   std::optional<FolderLock> lock;
   const RunFolder folder =
       open_folder(config, stopped, origin, data.prepared().tokenizer.get(), lock, out);
-  saver.emplace(saver_setup(config, folder, identity, gate));
+  saver.emplace(
+      saver_setup(config, folder, identity, gate, schedule.reductions(engine::shape_of(config))));
   using Start = observe::MetricsWriter::Start;
   observe::MetricsWriter metrics(folder.metrics(), stopped ? Start::append : Start::empty);
   observe::Progress progress(out, output.console, config.updates());
@@ -183,7 +198,7 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
       run_pipeline(pipeline, gate, events, handler, *saver);
   progress.finish();
   if (engine_failure) {
-    if (trace) trace->close();  // it shows what led there
+    if (trace) close_after_failure(*trace);
     print_how_to_continue(out, folder);
     std::rethrow_exception(engine_failure);
   }

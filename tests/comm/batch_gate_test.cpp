@@ -58,6 +58,18 @@ TEST(BatchGate, AStopLeavesRoomForACut) {
   EXPECT_FALSE(gate.is_stop_cut(7));
 }
 
+TEST(BatchGate, AnEndIsAtTheNextUndecidedBatchWhateverTheCut) {
+  BatchGate gate({.batches = 100, .begun_at = two_more});
+  EXPECT_TRUE(gate.decide(4));
+  gate.request_end();
+  EXPECT_FALSE(gate.decide(5));
+  BatchGate stopped({.batches = 100, .begun_at = two_more});
+  stopped.request_stop();
+  EXPECT_TRUE(stopped.decide(5));
+  stopped.request_end();
+  EXPECT_FALSE(stopped.decide(6));
+}
+
 TEST(BatchGate, AStopRightBeforeTheEndOnlyEndsTheRun) {
   BatchGate gate({.batches = 8, .begun_at = two_more});
   EXPECT_TRUE(gate.decide(4));

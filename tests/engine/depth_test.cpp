@@ -2,13 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <mutex>
 #include <random>
 #include <thread>
 
-#include "engine/executor.h"
-#include "engine/pinning.h"
-#include "engine/pipeline.h"
 #include "support/engine_run.h"
 
 namespace penstock::engine {
@@ -59,27 +55,6 @@ TEST(Depth, SixtyFourStagesShareTheCores) {
   };
   EXPECT_EQ(run_engine(on("64", "2bw")).hash(), run_engine(on("1", "2bw")).hash());
   EXPECT_EQ(run_engine(on("64", "1f1b")).hash(), run_engine(on("1", "1f1b")).hash());
-}
-
-TEST(Depth, NoMoreStagesWorkAtATimeThanThereAreCores) {
-  const auto c = small_config(deep(8));
-  const int cores = static_cast<int>(usable_cores().size());
-  ASSERT_GT(8, cores) << "this test is for machines with fewer cores";
-  std::mutex mutex;
-  int working = 0;
-  int most = 0;
-  std::vector<int> by_stage(8, 0);
-  run_engine(c, {.before_action = [&](int stage, const schedule::Action& action) {
-               const bool works = !schedule::is_waiting(action.kind);
-               const std::lock_guard lock(mutex);
-               // The action before has ended.
-               working -= by_stage[static_cast<std::size_t>(stage)];
-               by_stage[static_cast<std::size_t>(stage)] = works ? 1 : 0;
-               working += works ? 1 : 0;
-               // A stage that has ended its work and not begun to wait yet still counts here.
-               most = std::max(most, working);
-             }});
-  EXPECT_GT(most, 0);
 }
 
 TEST(Depth, UnequalPartsGivenByHandChangeNothing) {

@@ -272,6 +272,18 @@ TEST(Cut, ComplaintsNameTheRuleThatAValidGridBreaks) {
             "behind W(2)");
 }
 
+TEST(Cut, ComplainsWhereAMicroBatchIsHalfDone) {
+  const auto schedule = parse_grid(
+      "delay 1\n"
+      "gradient_buffers 2\n"
+      "stage 0: | F0 X0 U-1 W0\n",
+      "own.grid");
+  const auto verdict = validate(schedule, {1, 1});
+  EXPECT_FALSE(verdict.violation) << verdict.violation->message;
+  EXPECT_EQ(complaint_about_cuts(schedule, {1, 1}),
+            "when stage 0 makes W(1), 1 micro-batch lies between dX and dW");
+}
+
 /// The validator refuses these, too, since their evaluations block for the same reason.
 TEST(Cut, ComplaintsNameTheRuleThatAnInvalidGridBreaks) {
   const auto complaint = [](std::string_view rows) {

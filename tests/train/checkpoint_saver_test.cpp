@@ -55,6 +55,12 @@ class CheckpointSaverTest : public testing::Test {
     return waits;
   }
 
+  /// As a stage does.
+  static void give(CheckpointSaver& saver, engine::StageState state) {
+    saver.wait_for_room(state.stage);
+    saver.save(std::move(state));
+  }
+
   const TemporaryFolder folder_;
   std::promise<void> opened_;
   std::shared_future<void> gate_ = opened_.get_future().share();
@@ -94,11 +100,10 @@ TEST_F(CheckpointSaverTest, WhatIsIncompleteLeavesNothing) {
 TEST_F(CheckpointSaverTest, SavingDoesNotWaitForTheDiskAndAStageDoesOnlyForItsOwn) {
   {
     CheckpointSaver saver(setup());
-    EXPECT_FALSE(would_wait(saver, 0));
-    saver.save(state(0, 40));
-    saver.save(state(1, 40));  // returns while the disk stands still
+    give(saver, state(0, 40));
+    give(saver, state(1, 40));  // returns while the disk stands still
     EXPECT_TRUE(would_wait(saver, 1));
-    saver.save(state(0, 80));
+    give(saver, state(0, 80));  // the one before is written, but not published
     EXPECT_TRUE(would_wait(saver, 0));
     open();
     for (auto& waiting : waiting_) {
@@ -106,6 +111,19 @@ TEST_F(CheckpointSaverTest, SavingDoesNotWaitForTheDiskAndAStageDoesOnlyForItsOw
     }
   }
   EXPECT_EQ(names_in(folder_.path()), std::set<std::string>{"update-00000040"});
+}
+
+TEST_F(CheckpointSaverTest, StatesCountBeforeTheyAreSaved) {
+  auto two = setup();
+  two.states_per_stage = 2;
+  CheckpointSaver saver(two);
+  saver.wait_for_room(0);
+  saver.wait_for_room(0);  // on their way, as in a queue of events that nobody takes
+  EXPECT_TRUE(would_wait(saver, 0));
+  EXPECT_FALSE(would_wait(saver, 1));
+  open();
+  saver.save(state(0, 40));
+  EXPECT_EQ(waiting_.front().wait_for(20s), std::future_status::ready);
 }
 
 TEST_F(CheckpointSaverTest, AFullDiskEndsItAndNobodyWaits) {
@@ -139,8 +157,8 @@ TEST_F(CheckpointSaverTest, AFullDiskEndsItAndNobodyWaits) {
 TEST_F(CheckpointSaverTest, GivenUpItTakesNothingAndNobodyWaits) {
   {
     CheckpointSaver saver(setup());
-    saver.save(state(0, 40));
-    saver.save(state(1, 40));
+    give(saver, state(0, 40));
+    give(saver, state(1, 40));
     EXPECT_TRUE(would_wait(saver, 1));
     saver.abandon();
     saver.wait_for_room(1);
