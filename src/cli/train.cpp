@@ -105,7 +105,7 @@ void add_train_command(CLI::App& root, bool runs) {
   command
       ->add_option("--save-every", arguments->save_every,
                    "Updates between two checkpoints: output.save_every.")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000'000}));
   command
       ->add_option("--resume", arguments->resume,
                    "Go on with the run in this folder from its newest checkpoint.")

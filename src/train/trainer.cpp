@@ -85,6 +85,13 @@ Origin origin_of(const StoppedRun* stopped, const checkpoint::Identity& identity
   return origin;
 }
 
+void print_how_to_continue(std::ostream& out, const RunFolder& folder) {
+  const auto checkpoint = checkpoint::newest_checkpoint(folder.checkpoints());
+  if (!checkpoint) return;
+  fmt::print(out, "penstock train --resume {} goes on from {}\n", folder.path.string(),
+             checkpoint->filename().string());
+}
+
 /// The run's folder, ready to be written: a new one, or the stopped run's, back at the cut.
 RunFolder open_folder(const config::Config& config, const StoppedRun* stopped, const Origin& origin,
                       const data::Tokenizer* tokenizer, std::optional<FolderLock>& lock,
@@ -97,6 +104,7 @@ RunFolder open_folder(const config::Config& config, const StoppedRun* stopped, c
   if (created.moved) {
     fmt::print(out, "note: {} held an earlier run, which is now {}\n", created.folder.path.string(),
                created.moved->string());
+    print_how_to_continue(out, RunFolder{*created.moved});
   }
   lock.emplace(std::move(created.lock));
   return created.folder;
@@ -138,13 +146,6 @@ void print_end(std::ostream& out, const RunReporter& reporter, const observe::Ru
     fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
   }
   fmt::print(out, "\n{}", observe::to_text(summary));
-}
-
-void print_how_to_continue(std::ostream& out, const RunFolder& folder) {
-  const auto checkpoint = checkpoint::newest_checkpoint(folder.checkpoints());
-  if (!checkpoint) return;
-  fmt::print(out, "penstock train --resume {} goes on from {}\n", folder.path.string(),
-             checkpoint->filename().string());
 }
 
 observe::RunSummary run(const config::Config& config, const TrainOutput& output,
