@@ -122,8 +122,8 @@ void ModelStage::count_skipped(std::int64_t batch, const comm::BatchTotal& total
       "{} update{} in a row had to be skipped (now: loss {}, gradient norm {}), and "
       "train.skip_limit = {}; lower optimizer.lr, lengthen train.warmup or check the data of batch "
       "{}",
-      skipped_in_a_row_, skipped_in_a_row_ == 1 ? "" : "s", total.loss, total.gradient_norm,
-      config_.train.skip_limit, batch));
+      skipped_in_a_row_, skipped_in_a_row_ == 1 ? "" : "s", total.loss,
+      std::fabs(total.gradient_norm), config_.train.skip_limit, batch));
 }
 
 double ModelStage::clip_factor(const comm::BatchTotal& total) const {
