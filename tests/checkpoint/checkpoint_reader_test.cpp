@@ -62,6 +62,7 @@ TEST_F(CheckpointReader, ReadsWhatWasWritten) {
       const at::Tensor& other = found.at(name);
       EXPECT_EQ(other.scalar_type(), tensor.scalar_type()) << name;
       ASSERT_EQ(other.sizes(), tensor.sizes()) << name;
+      if (tensor.nbytes() == 0) continue;
       EXPECT_EQ(0, std::memcmp(other.const_data_ptr(), tensor.const_data_ptr(), tensor.nbytes()))
           << name;
     }
