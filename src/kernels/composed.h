@@ -37,7 +37,7 @@ Attended attention(const at::Tensor& qkv, const HeadShape& shape, std::int64_t s
 at::Tensor attention_backward(const at::Tensor& dy, const at::Tensor& qkv, const Attended& forward,
                               const HeadShape& shape, std::int64_t sequences, std::int64_t queries);
 
-/// Rows of equal tokens are added in their order.
+/// Rows of equal tokens are added in their order, on a CPU with one intra-op thread.
 void add_embedding_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& tokens);
 
 }  // namespace penstock::kernels::composed

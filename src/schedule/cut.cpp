@@ -44,13 +44,13 @@ class Walk {
     block_ = 0;
     const std::int64_t asked_before = *asked_;
     while (const auto action = stream_.next()) {
-      mix(*action);
+      block_ = with_action(block_, *action, cut_);
       count(*action);
       if (action->kind == update) break;
     }
     ++cut_;
     past_.asked = *asked_;
-    mix(static_cast<std::uint64_t>(*asked_ - asked_before));
+    block_ = with_number(block_, static_cast<std::uint64_t>(*asked_ - asked_before));
   }
 
   const Past& past() const { return past_; }
@@ -64,17 +64,6 @@ class Walk {
     if (action.kind == await_reduction) ++past_.collected;
     if (action.kind == backward_input) ++past_.half_done;
     if (action.kind == backward_weight) --past_.half_done;
-  }
-
-  void mix(const Action& action) {
-    mix(static_cast<std::uint64_t>(action.kind));
-    mix(static_cast<std::uint64_t>(action.batch - cut_));
-    mix(static_cast<std::uint64_t>(action.micro_batch));
-    mix(static_cast<std::uint64_t>(action.chunk));
-  }
-  void mix(std::uint64_t value) {
-    block_ = (block_ ^ value) * 0x9e3779b97f4a7c15ULL;
-    block_ ^= block_ >> 32;
   }
 
   std::unique_ptr<std::int64_t> asked_;  // the stream points at it

@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "schedule/collected_clock.h"
+#include "schedule/proof_channel.h"
 #include "schedule/repetition.h"
 
 namespace penstock::schedule {
@@ -15,69 +17,20 @@ namespace {
 
 using enum ActionKind;
 
-/// Batches whose reduction each stage must have collected by now, whatever the order of execution.
-using Clock = std::vector<std::int32_t>;
-using ClockPtr = std::shared_ptr<const Clock>;
-
-bool is_at_least(const Clock& a, const Clock& b) {
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] < b[i]) return false;
-  }
-  return true;
-}
-
-ClockPtr merged(const ClockPtr& a, const ClockPtr& b) {
-  if (a == b || is_at_least(*a, *b)) return a;
-  if (is_at_least(*b, *a)) return b;
-  auto result = std::make_shared<Clock>(*a);
-  for (std::size_t i = 0; i < a->size(); ++i) (*result)[i] = std::max((*a)[i], (*b)[i]);
-  return result;
-}
-
-struct Message {
-  std::int64_t version = 0;
-  std::int64_t slot = 0;  // from which on it is there
-  ClockPtr clock;
-};
-
-/// A first-in-first-out channel of bounded capacity. Both its ends take the micro-batches in order
-/// (StageRules), so the message at its front is always the one that the receiver asks for.
-struct Edge {
-  std::vector<Message> ring;
-  std::size_t capacity = 0;
-  std::size_t head = 0;
-  std::size_t count = 0;
-  std::int64_t freed = 0;  // slot of the last receive
-  int waiting = -1;        // the stage that is stuck at either end
-  ClockPtr seen;           // the last clock that came through
-
-  Message& push() {
-    if (ring.empty()) ring.resize(capacity);
-    std::size_t place = head + count++;
-    if (place >= capacity) place -= capacity;
-    return ring[place];
-  }
-  Message& front() { return ring[head]; }
-  void pop() {
-    if (++head == capacity) head = 0;
-    --count;
-  }
-};
-
 /// A reduction that not all stages have collected.
 struct Round {
   std::vector<bool> arrived;
   int missing = 0;      // shares
   int uncollected = 0;  // stages
   std::int64_t slot = 0;
-  ClockPtr clock;
+  CollectedClockPtr clock;
   std::vector<int> waiting;
 };
 
 struct Stage {
   ActionSource source;
   StageRules rules;
-  ClockPtr clock;
+  CollectedClockPtr clock;
   std::optional<Action> current;
   bool fetched = false;
   bool done = false;
@@ -89,19 +42,6 @@ struct Stage {
   std::int64_t contributed = 0;  // batches
   std::int64_t updates = 0;
 };
-
-constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
-  hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
-  return hash ^ (hash >> 32);
-}
-
-std::uint64_t with_action(std::uint64_t hash, const Action& action, std::int64_t from_batch) {
-  hash = mixed(hash, static_cast<std::uint64_t>(action.kind) |
-                         static_cast<std::uint64_t>(action.chunk) << 8 |
-                         static_cast<std::uint64_t>(action.micro_batch) << 24);
-  return mixed(hash, static_cast<std::uint64_t>(action.batch - from_batch) << 32 ^
-                         static_cast<std::uint64_t>(action.version - from_batch));
-}
 
 bool is_work(ActionKind kind) { return !is_waiting(kind) && kind != contribute; }
 
@@ -132,7 +72,9 @@ class Execution {
   Stage& stage(int number) { return stages_[static_cast<std::size_t>(number)]; }
   Round& round(std::int64_t batch);
   std::size_t edge_index(int number, const Action& action) const;
-  Edge& edge(int number, const Action& action) { return edges_[edge_index(number, action)]; }
+  ProofChannel& edge(int number, const Action& action) {
+    return edges_[edge_index(number, action)];
+  }
   int neighbour(int number, const Action& action) const;
   bool waits_for_decision(const Stage& waiting) const {
     return waiting.source.asked != nullptr && *waiting.source.asked > decided_;
@@ -144,7 +86,7 @@ class Execution {
   const std::int64_t overlap_;
   const std::optional<SlotWindow> window_;
   std::vector<Stage> stages_;
-  std::vector<Edge> edges_;
+  std::vector<ProofChannel> edges_;
   std::deque<Round> rounds_;  // of consecutive batches
   std::int64_t first_round_ = 0;
   Repetition repetition_;
@@ -165,7 +107,7 @@ Execution::Execution(const Schedule& schedule, PipelineShape shape, Run run,
       window_(window),
       repetition_(shape.stages) {
   const auto count = static_cast<std::size_t>(shape.stages);
-  const auto start = std::make_shared<const Clock>(count, 0);
+  const auto start = std::make_shared<const CollectedClock>(count, 0);
   stages_.reserve(count);
   for (int s = 0; s < shape.stages; ++s) {
     stages_.push_back({std::move(sources[static_cast<std::size_t>(s)]),
@@ -215,7 +157,7 @@ Round& Execution::round(std::int64_t batch) {
                        shape_.stages,
                        shape_.stages,
                        0,
-                       std::make_shared<const Clock>(count, 0),
+                       std::make_shared<const CollectedClock>(count, 0),
                        {}});
     result_.reductions_kept = std::max(result_.reductions_kept, static_cast<int>(rounds_.size()));
   }
@@ -284,13 +226,13 @@ bool Execution::may_go(int number) {
   if (!me.current) return true;
   const Action& action = *me.current;
   if (is_receive(action.kind)) {
-    Edge& from = edge(number, action);
+    ProofChannel& from = edge(number, action);
     if (from.count > 0) return true;
     from.waiting = number;
     return false;
   }
   if (is_send(action.kind)) {
-    Edge& to = edge(number, action);
+    ProofChannel& to = edge(number, action);
     if (to.count < to.capacity) return true;
     to.waiting = number;
     me.was_blocked = true;
@@ -368,8 +310,8 @@ void Execution::check_decision(int number) {
 
 void Execution::receive(int number, const Action& action) {
   Stage& me = stage(number);
-  Edge& from = edge(number, action);
-  const Message& message = from.front();
+  ProofChannel& from = edge(number, action);
+  const ProofMessage& message = from.front();
   if (schedule_.updates_together && message.version != action.version) {
     return fail(number, {"same weights on all stages",
                          fmt::format("stage {} made the message with W({})",
@@ -387,9 +329,9 @@ void Execution::receive(int number, const Action& action) {
 
 void Execution::send(int number, const Action& action) {
   Stage& me = stage(number);
-  Edge& to = edge(number, action);
+  ProofChannel& to = edge(number, action);
   if (std::exchange(me.was_blocked, false)) me.slot = std::max(me.slot, to.freed);
-  Message& message = to.push();
+  ProofMessage& message = to.push();
   message.version = action.version;
   message.slot = me.slot;
   if (message.clock != me.clock) message.clock = me.clock;
@@ -421,7 +363,7 @@ void Execution::on_await_reduction(int number, const Action& action) {
   Stage& me = stage(number);
   Round& awaited = round(action.batch);
   me.slot = std::max(me.slot, awaited.slot);
-  auto clock = std::make_shared<Clock>(*merged(me.clock, awaited.clock));
+  auto clock = std::make_shared<CollectedClock>(*merged(me.clock, awaited.clock));
   (*clock)[static_cast<std::size_t>(number)] = static_cast<std::int32_t>(action.batch + 1);
   me.clock = std::move(clock);
   --awaited.uncollected;

@@ -4,6 +4,19 @@
 
 namespace penstock::schedule {
 
+std::uint64_t with_number(std::uint64_t hash, std::uint64_t number) {
+  hash = (hash ^ number) * 0x9e3779b97f4a7c15ULL;
+  return hash ^ (hash >> 32);
+}
+
+std::uint64_t with_action(std::uint64_t hash, const Action& action, std::int64_t from_batch) {
+  hash = with_number(hash, static_cast<std::uint64_t>(action.kind) |
+                               static_cast<std::uint64_t>(action.chunk) << 8 |
+                               static_cast<std::uint64_t>(action.micro_batch) << 24);
+  return with_number(hash, static_cast<std::uint64_t>(action.batch - from_batch) << 32 ^
+                               static_cast<std::uint64_t>(action.version - from_batch));
+}
+
 void Repetition::add(int stage, std::uint64_t block) {
   Stage& me = stages_[static_cast<std::size_t>(stage)];
   const std::int64_t number = me.blocks++;

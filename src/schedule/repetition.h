@@ -7,7 +7,15 @@
 #include <deque>
 #include <vector>
 
+#include "schedule/action.h"
+
 namespace penstock::schedule {
+
+/// The hash of a block of actions with one more at its end; batches and versions count from
+/// `from_batch`, so that blocks that are shifted copies of each other have the same hash.
+std::uint64_t with_action(std::uint64_t hash, const Action& action, std::int64_t from_batch);
+/// The same of what else belongs to a block.
+std::uint64_t with_number(std::uint64_t hash, std::uint64_t number);
 
 /// A stage's actions come in blocks, one per batch, known by their hashes. Memory: the stages, and
 /// the batches that they are apart.
