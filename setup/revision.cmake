@@ -15,7 +15,7 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
     set(include_dir "${CMAKE_BINARY_DIR}/include")
     set(header "${include_dir}/generated/revision.h")
     add_custom_target(penstock-revision
-      COMMAND "${CMAKE_COMMAND}" "-DHEADER=${header}" "-DSOURCE=${CMAKE_SOURCE_DIR}"
+      COMMAND "${CMAKE_COMMAND}" "-DHEADER=${header}" "-DSOURCE=${PROJECT_SOURCE_DIR}"
               "-DVERSION=${PROJECT_VERSION}" "-DGIT=${GIT_EXECUTABLE}"
               -P "${PENSTOCK_REVISION_SCRIPT}"
       BYPRODUCTS "${header}"

@@ -11,6 +11,7 @@ void add_train_command(CLI::App& root, bool runs = true);
 void add_tokenize_command(CLI::App& root);
 void add_generate_command(CLI::App& root);
 void add_schedule_command(CLI::App& root);
+void add_optimizers_command(CLI::App& root);
 void add_simulate_command(CLI::App& root);
 void add_plan_command(CLI::App& root);
 void add_trace_command(CLI::App& root);

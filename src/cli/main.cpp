@@ -28,6 +28,7 @@ void add_commands(CLI::App& app) {
   penstock::cli::add_generate_command(app);
   penstock::cli::add_tokenize_command(app);
   penstock::cli::add_schedule_command(app);
+  penstock::cli::add_optimizers_command(app);
   penstock::cli::add_simulate_command(app);
   penstock::cli::add_plan_command(app);
   penstock::cli::add_trace_command(app);

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,11 +12,10 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/physical_memory.h"
 #include "cli/commands.h"
 #include "config/config.h"
-#include "delay/registry.h"
 #include "engine/pinning.h"
-#include "optim/registry.h"
 #include "plan/compare.h"
 #include "plan/cost_model.h"
 #include "plan/planned_model.h"
@@ -27,6 +25,7 @@
 #include "schedule/validate.h"
 #include "train/catalogue.h"
 #include "train/profile.h"
+#include "train/update_state.h"
 
 namespace penstock::cli {
 namespace {
@@ -74,25 +73,6 @@ plan::PlannedModel read_model(const Arguments& a, const config::Catalogue& catal
                              catalogue);
   }
   return {.config = config::load(a.config, a.overrides, catalogue), .experts = {}};
-}
-
-/// How many tensors the optimizers and the correction make for one parameter.
-plan::StateTensors state_of(const config::Config& config) {
-  const at::Tensor weight = at::zeros({2, 2});
-  const auto count = [&](const config::ComponentConfig& component) {
-    return static_cast<int>(optim::make(component)->init(weight).size());
-  };
-  plan::StateTensors state;
-  state.matrix = count(config.optimizer);
-  state.other = count(config.fallback.value_or(config.optimizer));
-  state.correction = static_cast<int>(delay::make(config.correction)->init(weight).size());
-  // Optimizers that take matrices only orthogonalise them.
-  state.newton_schulz = config.fallback.has_value();
-  return state;
-}
-
-std::int64_t physical_memory() {
-  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
 }
 
 /// One rank per usable core, the memory shared among them. Its rate is to be measured.
@@ -147,7 +127,9 @@ plan::Workload make_workload(const Arguments& a, const plan::PlannedModel& model
   workload.model = model.config.model;
   workload.experts = model.experts;
   workload.precision = model.config.train.precision;
-  workload.state = state_of(model.config);
+  workload.state = {.bytes = train::update_state(model.config),
+                    // Optimizers that take matrices only orthogonalise them.
+                    .newton_schulz = model.config.fallback.has_value()};
   workload.bucketed = a.bucketed;
   workload.sequences = plan::sequences_of(batch_tokens(a, model), model.config.model.seq);
   if (a.profile) {

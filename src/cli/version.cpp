@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/version.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <memory>
@@ -11,6 +10,7 @@
 
 #include "base/build_info.h"
 #include "base/cpu.h"
+#include "base/physical_memory.h"
 #include "cli/commands.h"
 #include "engine/pinning.h"
 
@@ -23,15 +23,8 @@ struct VersionReport {
   std::string cpu;
   std::size_t usable_cores;
   std::vector<std::string> features;
-  std::uint64_t memory_bytes;
+  std::int64_t memory_bytes;
 };
-
-std::uint64_t physical_memory_bytes() {
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  const long page_bytes = sysconf(_SC_PAGESIZE);
-  if (pages < 0 || page_bytes < 0) return 0;
-  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
-}
 
 VersionReport collect() {
   return {.build = build_info(),
@@ -39,7 +32,7 @@ VersionReport collect() {
           .cpu = cpu_model(),
           .usable_cores = engine::usable_cores().size(),
           .features = feature_names(cpu_features()),
-          .memory_bytes = physical_memory_bytes()};
+          .memory_bytes = physical_memory()};
 }
 
 void print_text(const VersionReport& report) {

@@ -10,17 +10,17 @@
 #include "comm/closed.h"
 
 namespace penstock::comm {
-namespace {
 
-std::shared_ptr<const std::vector<float>> sum_of(const std::vector<float>& a,
-                                                 const std::vector<float>& b) {
-  if (a.size() != b.size()) throw std::logic_error("tied gradients differ in size");
-  auto sum = std::make_shared<std::vector<float>>(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) (*sum)[i] = a[i] + b[i];
-  return sum;
+void form_tied_sum(MergedShares& shares, std::size_t tied_parameter) {
+  auto& [squares, loss, input, output, tied] = shares;
+  if (tied || (input.empty() && output.empty())) return;
+  if (input.size() != output.size()) throw std::logic_error("tied gradients differ in size");
+  auto sum = std::make_shared<std::vector<float>>(std::move(input));
+  for (std::size_t i = 0; i < sum->size(); ++i) (*sum)[i] += output[i];
+  squares.at(tied_parameter) = sum_of_squares(*sum);
+  tied = std::move(sum);
+  output.clear();
 }
-
-}  // namespace
 
 Reduction::Reduction(Setup setup)
     : setup_(std::move(setup)), rounds_(static_cast<std::size_t>(setup_.overlap)) {
@@ -73,11 +73,9 @@ void Reduction::merge(Round& round, const Contribution& contribution) const {
 BatchTotal Reduction::total_of(MergedShares& shares) const {
   BatchTotal total;
   if (setup_.tied_parameter != no_parameter) {
+    form_tied_sum(shares, setup_.tied_parameter);
+    total.tied = shares.tied;
     // A rank that holds neither copy has the square from the exchange.
-    if (!shares.tied_input.empty() || !shares.tied_output.empty()) {
-      total.tied = sum_of(shares.tied_input, shares.tied_output);
-      shares.squares.at(setup_.tied_parameter) = sum_of_squares(*total.tied);
-    }
     total.tied_square = shares.squares.at(setup_.tied_parameter);
   }
   double sum = 0;

@@ -36,7 +36,13 @@ struct MergedShares {
   double loss = 0;
   std::vector<float> tied_input;
   std::vector<float> tied_output;
+  std::shared_ptr<const std::vector<float>> tied;  // their sum, once it is formed
 };
+
+/// Forms the sum of the tied gradients in place of the two, and enters its squared norm. Nothing
+/// where there are none, or where it is formed already.
+/// Errors: std::logic_error where only one is there, or their sizes differ.
+void form_tied_sum(MergedShares& shares, std::size_t tied_parameter);
 
 struct BatchTotal {
   double gradient_norm = 0;  // of the whole model's gradient

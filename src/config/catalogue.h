@@ -21,6 +21,8 @@ struct ComponentSpec {
   std::vector<OptionSpec> options;  ///< `specs()` of its OptionTable.
   /// An optimizer for matrices: the other parameters go to [optimizer.fallback].
   bool takes_matrices_only = false;
+  /// A correction that needs the weights the gradient was taken at, beside the newest ones.
+  bool needs_seen_weights = false;
 };
 
 struct ScheduleSpec {
@@ -30,6 +32,8 @@ struct ScheduleSpec {
   /// Whether all stages' gradients of a batch are known before any of them updates. Without that
   /// there is nothing to clip by, and a tied embedding has no sum of its two gradients.
   bool updates_together = true;
+  /// Whether the weights that a batch's forwards read are still there when it updates.
+  bool stashes_weights = true;
   /// A complaint about a shape; empty where there is none.
   using ComplaintAboutShape = std::function<std::string(
       std::int64_t stages, std::int64_t micro_batches, std::int64_t chunks)>;

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
 
 #include "base/error.h"
+#include "config/sections.h"
 
 namespace penstock::config {
 namespace {
@@ -135,6 +137,39 @@ void check_fallback(const Config& config, const Catalogue& catalogue) {
   }
 }
 
+void check_groups(const Config& config) {
+  for (std::size_t i = 0; i < config.groups.size(); ++i) {
+    const TextList& patterns = config.groups[i].match;
+    const bool some = !patterns.empty() && std::ranges::find(patterns, "") == patterns.end();
+    if (some) continue;
+    throw user_error("config",
+                     "{0}.match = {1} has {2}; set {0}.match to patterns of parameter names, such "
+                     "as \"*_proj.weight\"",
+                     group_name(i), to_toml(Value(patterns)),
+                     patterns.empty() ? "no pattern" : "an empty pattern");
+  }
+}
+
+std::string schedules_that_stash(const Catalogue& catalogue) {
+  std::vector<std::string> names;
+  for (const ScheduleSpec& schedule : catalogue.schedules) {
+    if (schedule.stashes_weights) names.push_back(schedule.name);
+  }
+  return joined(names, ", ");
+}
+
+void check_correction(const Config& config, const Catalogue& catalogue) {
+  const ComponentSpec* spec = find_component(catalogue.corrections, config.correction.name);
+  const auto schedule = find_schedule(catalogue, config.pipeline.schedule);
+  if (spec == nullptr || !schedule || !spec->needs_seen_weights || schedule->stashes_weights)
+    return;
+  throw user_error("config",
+                   "correction '{}' needs the weights that a gradient was taken at, but schedule "
+                   "'{}' does not keep them; set pipeline.schedule to one of {}, or choose another "
+                   "correction",
+                   spec->name, config.pipeline.schedule, schedules_that_stash(catalogue));
+}
+
 void check_length(const Config& config) {
   const TrainConfig& train = config.train;
   if (!train.steps && !train.tokens) {
@@ -194,6 +229,41 @@ void check_sync_steps(const Config& config, const Catalogue& catalogue) {
   }
 }
 
+void check_decay(const Config& config) {
+  const TrainConfig& train = config.train;
+  const std::int64_t updates = config.updates();
+  if (train.lr_schedule != LrShape::wsd) {
+    if (train.decay == 0) return;
+    throw user_error("config",
+                     "train.decay = {} is for train.lr_schedule = \"wsd\", which is {}; set "
+                     "train.decay = 0, or train.lr_schedule = \"wsd\"",
+                     train.decay, to_toml(*train_options().get(train, "lr_schedule")));
+  }
+  if (train.decay == 0) {
+    throw user_error(
+        "config",
+        "train.lr_schedule = \"wsd\" lowers the learning rate over the last train.decay "
+        "updates, but train.decay = 0; set it to 1 or more, such as {}",
+        std::max(updates / 10, std::int64_t{1}));
+  }
+  if (updates > 0 && train.decay > updates - train.warmup) {
+    throw user_error("config",
+                     "train.warmup = {} and train.decay = {} are together more than the run of {} "
+                     "updates; make their sum {} or less",
+                     train.warmup, train.decay, updates, updates);
+  }
+}
+
+void check_momentum(const Config& config) {
+  const TrainConfig& train = config.train;
+  const std::int64_t updates = config.updates();
+  if (updates == 0 || train.momentum_cooldown + train.momentum_warmup <= updates) return;
+  throw user_error("config",
+                   "train.momentum_warmup = {} and train.momentum_cooldown = {} are together more "
+                   "than the run of {} updates; make their sum {} or less",
+                   train.momentum_warmup, train.momentum_cooldown, updates, updates);
+}
+
 void check_train(const Config& config) {
   check_length(config);
   const std::int64_t updates = config.updates();
@@ -204,6 +274,8 @@ void check_train(const Config& config) {
         "or less",
         config.train.warmup, updates, updates);
   }
+  check_decay(config);
+  check_momentum(config);
   if (updates > 0 && config.data.train.empty()) {
     throw user_error("config",
                      "there is nothing to train on; set data.train to text files, folders or token "
@@ -218,6 +290,8 @@ void check(const Config& config, const Catalogue& catalogue) {
   check_tokenizer(config);
   check_pipeline(config, catalogue);
   check_fallback(config, catalogue);
+  check_groups(config);
+  check_correction(config, catalogue);
   check_train(config);
   check_sync_steps(config, catalogue);
 }

@@ -10,8 +10,12 @@ namespace penstock::config {
 ///             room for 256 bytes and the document mark where the program makes the tokenizer
 ///   pipeline  micro_batches >= stages where the schedule needs it; a unit or more per stage;
 ///             a partition has `stages` entries that sum to the units
-///   train     steps or tokens, not both; tokens for an update or more; warmup within the run;
-///             the number of tokens fits 63 bits; something to train on
+///   optimizer a fallback that takes every parameter; a pattern or more for each group
+///   correction  weights that it needs are still there
+///   train     steps or tokens, not both; tokens for an update or more; warm-up and decay of the
+///             learning rate, and warm-up and cool-down of the momentum, within the run; decay
+///             with wsd and only there; the number of tokens fits 63 bits; something to train on
+/// What depends on the model's parameters is checked where they are known: optim/routing.h.
 /// Each message gives the rule, the values and what to set.
 void check(const Config& config, const Catalogue& catalogue);
 

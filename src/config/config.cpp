@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
@@ -17,6 +18,8 @@
 namespace penstock::config {
 namespace {
 
+const std::string group_prefix = std::string(list_section) + ".";
+
 /// Turns settings into a Config, section by section.
 class Reader {
  public:
@@ -27,7 +30,8 @@ class Reader {
 
   Config read(const std::vector<SectionHeader>& headers, std::string_view source_name) {
     check_sections(headers);
-    for (const std::string& name : section_names()) fill(name);
+    count_groups(headers);
+    for (const std::string& name : section_names(config_)) fill(name);
     refuse_strays();
     settle_model();
     settle_fallback();
@@ -38,20 +42,51 @@ class Reader {
   }
 
  private:
-  static void check_sections(const std::vector<SectionHeader>& headers) {
+  void check_sections(const std::vector<SectionHeader>& headers) const {
     for (const SectionHeader& header : headers) {
-      if (is_section(header.name)) continue;
+      if (header.name == list_section) refuse_single_group(header.place);
+      if (is_kind(header.name) || group_number(header.name)) continue;
       throw user_error(
           "config", "unknown section '{}' in {}; {}", header.name, header.place,
           advice(suggest(header.name, section_names()), "the sections are", section_names()));
     }
   }
 
-  static bool is_section(std::string_view name) {
-    for (const std::string& known : section_names()) {
-      if (known == name) return true;
+  static bool is_kind(std::string_view name) {
+    return std::ranges::find(section_names(), name) != section_names().end();
+  }
+
+  bool is_section(std::string_view name) const {
+    const auto names = section_names(config_);
+    return std::ranges::find(names, name) != names.end();
+  }
+
+  [[noreturn]] static void refuse_single_group(std::string_view place) {
+    throw user_error("config",
+                     "'{0}' in {1} is a list of sections; write [[{0}]], or --set {0}.0.<key>",
+                     list_section, place);
+  }
+
+  /// Overrides may add groups behind those of the file.
+  void count_groups(const std::vector<SectionHeader>& headers) {
+    std::map<std::size_t, std::string> places;
+    for (const SectionHeader& header : headers) {
+      if (const auto number = group_number(header.name)) places.try_emplace(*number, header.place);
     }
-    return false;
+    for (const Setting& setting : settings_) {
+      if (setting.name() == list_section) refuse_single_group(setting.place);
+      if (const auto number = group_number(setting.section)) {
+        places.try_emplace(*number, setting.place);
+      }
+    }
+    for (const auto& [number, place] : places) {
+      if (number != config_.groups.size()) {
+        throw user_error("config", "{} in {} would be a new group, but there are {}; call it {}",
+                         group_name(number), place, config_.groups.size(),
+                         group_name(config_.groups.size()));
+      }
+      config_.groups.emplace_back();
+    }
   }
 
   static std::string advice(const std::string& near, std::string_view otherwise,
@@ -101,6 +136,11 @@ class Reader {
   void refuse_strays() {
     for (const Setting& setting : settings_) {
       if (is_section(setting.section)) continue;
+      if (setting.section == list_section || setting.section.starts_with(group_prefix)) {
+        throw user_error("config", "'{}' in {} names no key of a group; write {}.<key>",
+                         setting.name(), setting.place,
+                         group_number(setting.name()) ? setting.name() : group_name(0));
+      }
       if (is_section(setting.name())) {
         throw user_error("config", "'{}' in {} is a section; write {}.<key> or [{}]",
                          setting.name(), setting.place, setting.name(), setting.name());
@@ -112,7 +152,7 @@ class Reader {
 
   /// An option of any section that is called `key`, by its full name; empty where there is none.
   std::string namesake(std::string_view key) {
-    for (const std::string& name : section_names()) {
+    for (const std::string& name : section_names(config_)) {
       if (view_section(name, config_, catalogue_).find(key) != nullptr) {
         return fmt::format("{}.{}", name, key);
       }
@@ -183,7 +223,17 @@ void note_rounded_tokens(Config& config) {
 
 auto identity(const Config& config) {
   return std::tie(config.model, config.data, config.pipeline, config.optimizer, config.fallback,
-                  config.correction, config.train, config.output);
+                  config.groups, config.correction, config.train, config.output);
+}
+
+void note_unused_momentum_start(Config& config) {
+  const TrainConfig& train = config.train;
+  if (train.momentum_warmup > 0 || train.momentum_cooldown > 0) return;
+  if (train.momentum_start == train_options().defaults().momentum_start) return;
+  config.notes.push_back(
+      fmt::format("train.momentum_start = {} is not used: train.momentum_warmup and "
+                  "train.momentum_cooldown are 0",
+                  train.momentum_start));
 }
 
 }  // namespace
@@ -209,6 +259,7 @@ Config parse(std::string_view toml, std::string_view source_name,
       Reader(std::move(document.settings), catalogue).read(document.sections, source_name);
   check(config, catalogue);
   note_rounded_tokens(config);
+  note_unused_momentum_start(config);
   return config;
 }
 

@@ -5,8 +5,9 @@
 //   [data]       train, val, tokenizer, val_fraction, separator, cache
 //   [pipeline]   stages, schedule, chunks, micro_batches, micro_batch, partition, recompute, ...
 //   [optimizer]  name and the optimizer's own options; [optimizer.fallback] likewise
+//   [[optimizer.group]]  match, lr_factor, and name and options likewise; in order
 //   [correction] name and the correction's own options
-//   [train]      steps | tokens, warmup, final_lr, clip, precision, seed, threads, eval_every, ...
+//   [train]      steps | tokens, lr_schedule, warmup, clip, precision, seed, threads, ...
 //   [output]     dir, sample, sample_tokens, save_every
 //
 // Defaults, ranges and help are declared once, in config/sections.cpp and in each component's file.
@@ -28,6 +29,8 @@ enum class Precision { fp32, bf16 };
 /// What is computed again in the backward instead of being kept since the forward.
 enum class Recompute { none, block, stage };
 enum class DeviceKind { cpu, cuda };
+/// How the learning rate goes on after the warm-up (optim/lr_schedule.h).
+enum class LrShape { cosine, linear, constant, wsd };
 
 /// The decoder's shape. After loading every number is set, from the preset or by hand.
 struct ModelConfig {
@@ -82,11 +85,27 @@ struct ComponentConfig {
   bool operator==(const ComponentConfig&) const = default;
 };
 
+/// One [[optimizer.group]]: an optimizer for the parameters with certain names. A parameter belongs
+/// to the first group that matches its name; those that no group matches go to [optimizer] or its
+/// fallback (optim/routing.h).
+struct OptimizerGroup {
+  TextList match;        ///< Patterns of full names; * is any text, ? any character.
+  double lr_factor = 1;  ///< Of the learning rate, beside the schedule.
+  ComponentConfig optimizer;
+
+  bool operator==(const OptimizerGroup&) const = default;
+};
+
 struct TrainConfig {
   std::optional<std::int64_t> steps;   ///< Updates. Exactly one of steps and tokens is set.
   std::optional<std::int64_t> tokens;  ///< Trained tokens, rounded down to whole updates.
+  LrShape lr_schedule = LrShape::cosine;
   std::int64_t warmup = 0;             ///< Updates.
+  std::int64_t decay = 0;              ///< Last updates of wsd; 0 in all others.
   double final_lr = 0.1;               ///< Fraction of the peak learning rate.
+  std::int64_t momentum_warmup = 0;    ///< Updates; 0: none.
+  std::int64_t momentum_cooldown = 0;  ///< Updates; 0: none.
+  double momentum_start = 0.85;        ///< Where warm-up begins and cool-down ends.
   double clip = 1.0;                   ///< Limit of the global gradient norm; 0: off.
   Precision precision = Precision::fp32;
   DeviceKind device = DeviceKind::cpu;
@@ -116,6 +135,7 @@ struct Config {
   ComponentConfig optimizer;
   /// For the parameters that `optimizer` does not take; none where it takes all.
   std::optional<ComponentConfig> fallback;
+  std::vector<OptimizerGroup> groups;
   ComponentConfig correction;
   TrainConfig train;
   OutputConfig output;
@@ -142,8 +162,10 @@ struct Config {
 /// presets and defaults, and checks every value and the rules between them (config/check.h).
 ///
 /// An override's value is written as in TOML; a text needs no quotes: optimizer.name=muon,
-/// train.clip=0.5, pipeline.partition=[5,13]. `source_name` names the text in messages
-/// ("quickstart.toml:12"), and its stem the default run folder, runs/<stem>.
+/// train.clip=0.5, pipeline.partition=[5,13]. Groups of [[optimizer.group]] are numbered from 0:
+/// optimizer.group.0.lr_factor=0.5; the number after the last one adds a group.
+/// `source_name` names the text in messages ("quickstart.toml:12"), and its stem the default run
+/// folder, runs/<stem>.
 ///
 /// Errors: UserError "[config] ...", naming file and line or the override.
 Config parse(std::string_view toml, std::string_view source_name,

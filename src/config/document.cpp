@@ -43,16 +43,29 @@ std::string place_of(const toml::node& node, std::string_view source_name) {
   return fmt::format("{}:{}", source_name, node.source().begin.line);
 }
 
+/// The tables that `node` called `name` stands for, by the names of their sections; none where it
+/// is a value.
+std::vector<std::pair<std::string, const toml::table*>> tables_of(const std::string& name,
+                                                                  const toml::node& node) {
+  if (const toml::table* table = node.as_table()) return {{name, table}};
+  if (name != list_section || !node.is_array_of_tables()) return {};
+  std::vector<std::pair<std::string, const toml::table*>> tables;
+  for (const toml::node& item : *node.as_array()) {
+    tables.emplace_back(fmt::format("{}.{}", name, tables.size()), item.as_table());
+  }
+  return tables;
+}
+
 void flatten(const toml::table& table, const std::string& section, std::string_view source_name,
              Document& document) {
   for (const auto& [toml_key, node] : table) {
     const std::string key(toml_key.str());
-    if (const toml::table* inner = node.as_table()) {
-      const std::string name = section.empty() ? key : section + "." + key;
-      document.sections.push_back({name, place_of(node, source_name)});
+    const auto tables = tables_of(section.empty() ? key : section + "." + key, node);
+    for (const auto& [name, inner] : tables) {
+      document.sections.push_back({name, place_of(*inner, source_name)});
       flatten(*inner, name, source_name, document);
-      continue;
     }
+    if (!tables.empty()) continue;
     Setting setting;
     setting.section = section;
     setting.key = key;

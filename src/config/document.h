@@ -11,6 +11,9 @@
 
 namespace penstock::config {
 
+/// An array of tables of this name makes one section of each table: optimizer.group.0, ...
+inline constexpr std::string_view list_section = "optimizer.group";
+
 /// One "key = value" of a file, or one override.
 struct Setting {
   std::string section;  ///< "optimizer.fallback"; empty for a key outside every section.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "config/document.h"
 #include "config/presets.h"
 #include "config/sections.h"
 
@@ -14,8 +15,7 @@ namespace {
 /// Calls `visit` for every section that `config` has.
 template <class Visit>
 void for_each_section(Config& config, const Catalogue& catalogue, Visit visit) {
-  for (const std::string& name : section_names()) {
-    if (name == "optimizer.fallback" && !config.fallback) continue;
+  for (const std::string& name : section_names(config)) {
     visit(view_section(name, config, catalogue));
   }
 }
@@ -80,6 +80,11 @@ std::string preset_text(const ModelConfig& preset) {
                      preset.vocab, preset.seq, preset.tied);
 }
 
+/// As TOML has it.
+std::string heading(const std::string& section) {
+  return group_number(section) ? fmt::format("[[{}]]", list_section) : fmt::format("[{}]", section);
+}
+
 OptionSpec name_only(const SectionView& view) { return *view.find("name"); }
 
 }  // namespace
@@ -88,7 +93,7 @@ std::string to_toml(const Config& config) {
   Config copy = config;  // Views are for writing too.
   std::string text;
   for_each_section(copy, Catalogue{}, [&text](const SectionView& view) {
-    text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", view.name);
+    text += fmt::format("{}{}\n", text.empty() ? "" : "\n", heading(view.name));
     for (const Row& row : rows_of(view)) text += fmt::format("{} = {}\n", row.key, row.value);
   });
   return text;
@@ -117,6 +122,7 @@ std::string table(const Config& config, const Catalogue& catalogue) {
 std::string describe_options(const Catalogue& catalogue) {
   Config config;
   config.fallback.emplace();
+  config.groups.emplace_back();
   const auto section = [&](std::string_view name) { return view_section(name, config, catalogue); };
   std::string text = "[model]  shape of the decoder\n";
   append_options(text, section("model").options, "  ");
@@ -140,6 +146,17 @@ std::string describe_options(const Catalogue& catalogue) {
       "{} are those of [optimizer] unless given\n",
       joined(inherited_options(), " and "));
   append_options(text, {name_only(section("optimizer.fallback"))}, "  ");
+  text += fmt::format(
+      "\n[[optimizer.group]]  an optimizer for the parameters with certain names; may be repeated, "
+      "and the first group that matches gets the parameter. name is that of [optimizer] unless "
+      "given. Options not given are those of [optimizer] or [optimizer.fallback] where it names "
+      "the same optimizer, else {} are those of [optimizer]. Overrides count groups from 0: --set "
+      "optimizer.group.0.lr_factor=0.5; the next number adds a group\n",
+      joined(inherited_options(), " and "));
+  for (const OptionSpec& spec : section(group_name(0)).options) {
+    if (spec.key == "match" || spec.key == "lr_factor") append_options(text, {spec}, "  ");
+  }
+  append_options(text, {name_only(section("optimizer"))}, "  ");
   text += "\n[correction]  of the gradient delay: name and the options of that correction\n";
   append_options(text, {name_only(section("correction"))}, "  ");
   append_components(text, catalogue.corrections);

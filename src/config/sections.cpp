@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
 #include <stdexcept>
+#include <utility>
 
+#include "config/document.h"
 #include "config/presets.h"
 
 namespace penstock::config {
@@ -84,19 +88,94 @@ SectionView view_component(std::string_view name, std::string_view role, Compone
   return view;
 }
 
+/// Makes the value of `key` in `source` the default of the option with this key.
+void inherit(SectionView& view, const std::string& key, const ComponentConfig& source) {
+  const auto found = source.options.find(key);
+  if (found == source.options.end()) return;
+  for (OptionSpec& spec : view.options) {
+    if (spec.key == key) spec.default_value = found->second;
+  }
+}
+
 SectionView view_fallback(Config& config, const Catalogue& catalogue) {
   if (!config.fallback) throw std::logic_error("this configuration has no [optimizer.fallback]");
   SectionView view =
       view_component("optimizer.fallback", "optimizer", *config.fallback, catalogue.optimizers);
+  for (const std::string& key : inherited_options()) inherit(view, key, config.optimizer);
+  return view;
+}
+
+/// Whether [optimizer.fallback] gets parameters. It is there until everything is read.
+bool uses_fallback(const Config& config, const Catalogue& catalogue) {
+  const ComponentSpec* spec = find_component(catalogue.optimizers, config.optimizer.name);
+  return config.fallback && spec != nullptr && spec->takes_matrices_only;
+}
+
+void inherit_in_group(SectionView& view, const std::string& optimizer, const Config& config,
+                      const Catalogue& catalogue) {
+  const bool is_fallback = uses_fallback(config, catalogue) && optimizer == config.fallback->name;
+  if (optimizer != config.optimizer.name && !is_fallback) {
+    for (const std::string& key : inherited_options()) inherit(view, key, config.optimizer);
+    return;
+  }
+  const ComponentConfig& source =
+      optimizer == config.optimizer.name ? config.optimizer : *config.fallback;
+  for (const auto& [key, value] : source.options) inherit(view, key, source);
+}
+
+OptionTable<OptimizerGroup> own_group_options() {
+  OptionTable<OptimizerGroup> table;
+  table
+      .text_list("match", &OptimizerGroup::match,
+                 "patterns of parameter names; * is any text, ? any character")
+      .real("lr_factor", &OptimizerGroup::lr_factor, 1.0, Range::at_least(0),
+            "multiplies the learning rate; 0 leaves the parameters as they are");
+  return table;
+}
+
+SectionView view_group(std::size_t number, Config& config, const Catalogue& catalogue) {
+  OptimizerGroup& group = config.groups.at(number);
+  SectionView own = view_struct(group_name(number), group, own_group_options());
+  SectionView view = view_component(own.name, "optimizer", group.optimizer, catalogue.optimizers);
+  inherit_in_group(view, group.optimizer.name, config, catalogue);
   for (OptionSpec& spec : view.options) {
-    for (const std::string& key : inherited_options()) {
-      const auto found = config.optimizer.options.find(key);
-      if (spec.key == key && found != config.optimizer.options.end()) {
-        spec.default_value = found->second;
-      }
+    if (spec.key == "name") spec.default_value = config.optimizer.name;
+  }
+  view.owner = "a group with " + view.owner;
+  view.options.insert(view.options.begin(), own.options.begin(), own.options.end());
+  view.set = [own, component = view.set](std::string_view key, const Value& value) {
+    own.find(key) != nullptr ? own.set(key, value) : component(key, value);
+  };
+  view.get = [own, component = view.get](std::string_view key) {
+    return own.find(key) != nullptr ? own.get(key) : component(key);
+  };
+  return view;
+}
+
+/// All groups as one section, whose keys begin with the group's number.
+SectionView view_groups(Config& config, const Catalogue& catalogue) {
+  SectionView all;
+  all.name = list_section;
+  std::map<std::string, std::pair<SectionView, std::string>, std::less<>> keys;
+  for (std::size_t i = 0; i < config.groups.size(); ++i) {
+    const SectionView group = view_group(i, config, catalogue);
+    for (OptionSpec spec : group.options) {
+      const std::string key = fmt::format("{}.{}", i, spec.key);
+      keys.emplace(key, std::pair(group, spec.key));
+      spec.key = key;
+      all.options.push_back(std::move(spec));
     }
   }
-  return view;
+  const auto place_of = [keys](std::string_view key) { return keys.find(key)->second; };
+  all.set = [place_of](std::string_view key, const Value& value) {
+    const auto& [group, own_key] = place_of(key);
+    group.set(own_key, value);
+  };
+  all.get = [place_of](std::string_view key) {
+    const auto& [group, own_key] = place_of(key);
+    return group.get(own_key);
+  };
+  return all;
 }
 
 }  // namespace
@@ -180,10 +259,27 @@ OptionTable<TrainConfig> train_options() {
                "updates; 0 writes the initial weights; either steps or tokens")
       .integer("tokens", &TrainConfig::tokens, Range::at_least(1),
                "tokens to train on, rounded down to whole updates; either steps or tokens")
+      .choice("lr_schedule", &TrainConfig::lr_schedule, LrShape::cosine,
+              {{"cosine", LrShape::cosine},
+               {"linear", LrShape::linear},
+               {"constant", LrShape::constant},
+               {"wsd", LrShape::wsd}},
+              "how the learning rate falls from its peak to final_lr; constant: not at all; wsd: "
+              "stays at the peak and falls linearly over the last updates, as many as decay says")
       .integer("warmup", &TrainConfig::warmup, 0, Range::between(0, very_many),
                "updates over which the learning rate rises to its peak")
+      .integer("decay", &TrainConfig::decay, 0, Range::between(0, very_many),
+               "last updates, over which the learning rate of wsd falls; for wsd only")
       .real("final_lr", &TrainConfig::final_lr, 0.1, Range::between(0, 1),
-            "learning rate at the end of the cosine, as a fraction of the peak")
+            "learning rate at the end, as a fraction of the peak; constant does not use it")
+      .integer("momentum_warmup", &TrainConfig::momentum_warmup, 0, Range::between(0, very_many),
+               "updates over which the optimizers' momentum rises from momentum_start to their "
+               "own; 0 is off")
+      .integer("momentum_cooldown", &TrainConfig::momentum_cooldown, 0,
+               Range::between(0, very_many),
+               "last updates, over which it falls to momentum_start again; 0 is off")
+      .real("momentum_start", &TrainConfig::momentum_start, 0.85, Range::below(0, 1),
+            "a momentum that is not above it stays as it is")
       .real("clip", &TrainConfig::clip, 1.0, Range::at_least(0),
             "limit of the global gradient norm; 0 is off")
       .choice("precision", &TrainConfig::precision, Precision::fp32,
@@ -229,9 +325,37 @@ const OptionSpec* SectionView::find(std::string_view key) const {
 
 const std::vector<std::string>& section_names() {
   static const std::vector<std::string> names = {
-      "model",      "data",  "pipeline", "optimizer", "optimizer.fallback",
-      "correction", "train", "output"};
+      "model",           "data",       "pipeline", "optimizer", "optimizer.fallback",
+      "optimizer.group", "correction", "train",    "output"};
   return names;
+}
+
+std::vector<std::string> section_names(const Config& config) {
+  std::vector<std::string> names;
+  for (const std::string& name : section_names()) {
+    if (name == list_section) {
+      for (std::size_t i = 0; i < config.groups.size(); ++i) names.push_back(group_name(i));
+    } else if (name != "optimizer.fallback" || config.fallback) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+std::string group_name(std::size_t number) { return fmt::format("{}.{}", list_section, number); }
+
+std::optional<std::size_t> group_number(std::string_view name) {
+  constexpr std::size_t most_digits = 6;
+  if (!name.starts_with(list_section)) return std::nullopt;
+  name.remove_prefix(list_section.size());
+  if (!name.starts_with('.')) return std::nullopt;
+  name.remove_prefix(1);
+  const bool digits = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits || name.empty() || name.size() > most_digits) return std::nullopt;
+  if (name.size() > 1 && name.front() == '0') return std::nullopt;
+  std::size_t number = 0;
+  for (const char c : name) number = 10 * number + static_cast<std::size_t>(c - '0');
+  return number;
 }
 
 const std::vector<std::string>& inherited_options() {
@@ -247,6 +371,8 @@ SectionView view_section(std::string_view name, Config& config, const Catalogue&
     return view_component(name, "optimizer", config.optimizer, catalogue.optimizers);
   }
   if (name == "optimizer.fallback") return view_fallback(config, catalogue);
+  if (name == list_section) return view_groups(config, catalogue);
+  if (const auto number = group_number(name)) return view_group(*number, config, catalogue);
   if (name == "correction") {
     return view_component(name, "correction", config.correction, catalogue.corrections);
   }

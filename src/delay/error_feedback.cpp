@@ -1,39 +1,86 @@
 // Error feedback: step_t = u_t + lambda (u_t - u_{t-1}), u_{-1} = 0. What step t should have used
-// is known one update later and repaid then. Source: Zmushko et al. 2026, arXiv 2606.30634.
+// is known one update later and repaid then. Source: Zmushko et al. 2026, arXiv 2606.30634, with
+// lambda = 1.
+//
+// With delay 0 nothing is late and the step is u_t, which is remembered all the same. The first
+// update of a run is such a one in every schedule, so it is not doubled. u_{t-1} holds the learning
+// rate of its own update. Decoupled decay is outside u and not repaid, coupled decay is inside.
+// The weights are those of the plain iteration minus lambda times the last update; they are what is
+// evaluated, saved and exported.
 
+#include <algorithm>
+
+#include "base/error.h"
+#include "delay/elementwise.h"
 #include "delay/registry.h"
 
 namespace penstock::delay {
 namespace {
 
+enum class Schedule { fixed, linear };
+
 struct Options {
   double lambda = 0;
+  Schedule schedule = Schedule::fixed;
+  double final_lambda = 0;
+  config::Precision state = config::Precision::fp32;
 };
 
 const config::OptionTable<Options>& option_table() {
-  static const auto table = config::OptionTable<Options>().real(
-      "lambda", &Options::lambda, 1.0, config::Range::at_least(0),
-      "weight of the repaid error; 1 is one-step weight prediction");
+  using config::Precision;
+  using config::Range;
+  static const auto table =
+      config::OptionTable<Options>()
+          .real("lambda", &Options::lambda, 1.0, Range::at_least(0),
+                "weight of the repaid error; 1 is one-step weight prediction")
+          .choice("schedule", &Options::schedule, Schedule::fixed,
+                  {{"fixed", Schedule::fixed}, {"linear", Schedule::linear}},
+                  "whether lambda stays, or goes evenly to final_lambda over the run")
+          .real("final_lambda", &Options::final_lambda, 0.0, Range::at_least(0),
+                "lambda at the end of the run, for schedule = \"linear\"")
+          .choice("state", &Options::state, Precision::fp32,
+                  {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},
+                  "precision in which the last update is remembered");
   return table;
 }
 
-class ErrorFeedback final : public Correction {
- public:
-  explicit ErrorFeedback(const Options& options) : options_(options) {}
+struct Rule {
+  static constexpr std::array state_names = {"previous_update"};
+  double lambda;
 
-  optim::State init(const at::Tensor& weight) const override {
-    return {{"previous_update", at::zeros_like(weight)}};
+  template <class T>
+  T operator()(const T& u, T& previous) const {
+    const T step = u + (u - previous) * kernels::number<T>(lambda);
+    previous = u;
+    return step;
+  }
+};
+
+class ErrorFeedback final : public StepCorrection<Rule> {
+ public:
+  explicit ErrorFeedback(const Options& options) : options_(options) {
+    if (options.schedule == Schedule::fixed && options.final_lambda != 0) {
+      throw user_error("config",
+                       "error_feedback: final_lambda = {} has no part in schedule = \"fixed\"; set "
+                       "schedule = \"linear\"",
+                       options.final_lambda);
+    }
   }
 
-  at::Tensor step(at::Tensor u, optim::State& state) const override {
-    at::Tensor& previous = state.at("previous_update");
-    const at::Tensor error = u - previous;
-    at::Tensor step = u.add(error, options_.lambda);
-    previous.copy_(u);
-    return step;
+  optim::State init(const at::Tensor& weight) const override {
+    const bool bf16 = options_.state == config::Precision::bf16;
+    const at::Tensor none = bf16 ? at::zeros_like(weight, at::kBFloat16) : at::zeros_like(weight);
+    return {{{"previous_update", none}}, {}};
   }
 
  private:
+  Rule rule(const DelayContext& context) const override {
+    if (context.delay == 0) return {.lambda = 0};
+    if (options_.schedule == Schedule::fixed) return {.lambda = options_.lambda};
+    const double way = options_.final_lambda - options_.lambda;
+    return {.lambda = options_.lambda + way * context.progress};
+  }
+
   const Options options_;
 };
 

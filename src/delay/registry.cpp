@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <stdexcept>
+#include <utility>
+
+#include "delay/extensions.h"
 
 namespace penstock::delay {
 
@@ -10,6 +13,11 @@ std::vector<Entry> registry() {
   std::vector<Entry> entries;
   entries.push_back(none());
   entries.push_back(error_feedback());
+  entries.push_back(weight_prediction());
+  entries.push_back(dc_asgd());
+  entries.push_back(staleness_lr());
+  entries.push_back(pipemare());
+  for (auto& entry : extensions()) entries.push_back(std::move(entry));
   return entries;
 }
 

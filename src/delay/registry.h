@@ -26,5 +26,9 @@ CorrectionPtr make(const config::ComponentConfig& component);
 // The corrections, one file each.
 Entry none();
 Entry error_feedback();
+Entry weight_prediction();
+Entry dc_asgd();
+Entry staleness_lr();
+Entry pipemare();
 
 }  // namespace penstock::delay

@@ -27,23 +27,40 @@ double squared_norm(const std::vector<float>& a) {
 
 }  // namespace
 
-std::vector<float> ChangeSample::sample(const at::Tensor& tensor) const {
-  const at::Tensor flat = tensor.to(at::kFloat).contiguous().view({-1});
-  if (count_ <= runs * run_length) {
-    const at::Tensor here = flat.cpu();
-    const float* values = here.const_data_ptr<float>();
-    return {values, values + count_};
-  }
-  const std::int64_t distance = (count_ - run_length) / (runs - 1);
-  const at::Tensor taken =
-      flat.as_strided({runs, run_length}, {distance, 1}, flat.storage_offset()).contiguous().cpu();
-  const float* values = taken.const_data_ptr<float>();
-  return {values, values + runs * run_length};
+std::int64_t ChangeSample::size() const { return std::min(count_, runs * run_length); }
+
+/// From the beginning of one run to that of the next; runs of a small parameter are adjacent.
+std::int64_t ChangeSample::distance() const {
+  return count_ <= runs * run_length ? run_length : (count_ - run_length) / (runs - 1);
 }
 
-void ChangeSample::before(const at::Tensor& update, const at::Tensor& weight) {
-  update_ = sample(update);
+std::vector<float> ChangeSample::sample(const at::Tensor& tensor) const {
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous().view({-1});
+  const at::Tensor taken =
+      size() == count_ ? flat.cpu()
+                       : flat.as_strided({runs, run_length}, {distance(), 1}, flat.storage_offset())
+                             .contiguous()
+                             .cpu();
+  const float* values = taken.const_data_ptr<float>();
+  return {values, values + size()};
+}
+
+void ChangeSample::before(const at::Tensor& weight) {
   weight_ = sample(weight);
+  update_.resize(weight_.size());
+}
+
+void ChangeSample::watch_update(const at::Tensor& update) { update_ = sample(update); }
+
+void ChangeSample::watch_update(std::int64_t begin, const float* update, std::int64_t n) {
+  const std::int64_t end = begin + n;
+  for (std::int64_t r = begin / distance(); r * distance() < end; ++r) {
+    const std::int64_t first = std::max(begin, r * distance());
+    const std::int64_t last = std::min({end, r * distance() + run_length, count_});
+    if (r * run_length >= size() || first >= last) continue;
+    std::copy(update + (first - begin), update + (last - begin),
+              update_.begin() + r * run_length + (first - r * distance()));
+  }
 }
 
 GroupChange ChangeSample::after(const at::Tensor& weight) {

@@ -16,8 +16,11 @@ class ChangeSample {
  public:
   explicit ChangeSample(const at::Tensor& weight) : count_(weight.numel()) {}
 
-  /// u_t and W_t of the update that is being made.
-  void before(const at::Tensor& update, const at::Tensor& weight);
+  /// W_t of the update that is being made.
+  void before(const at::Tensor& weight);
+  /// u_t: in full, or its elements [begin, begin + n) in parts that may come from several threads.
+  void watch_update(const at::Tensor& update);
+  void watch_update(std::int64_t begin, const float* update, std::int64_t n);
   /// W_{t+1}. Returns what has changed since before(), and u_{t-1}.
   GroupChange after(const at::Tensor& weight);
 
@@ -27,6 +30,8 @@ class ChangeSample {
 
  private:
   std::vector<float> sample(const at::Tensor& tensor) const;
+  std::int64_t size() const;
+  std::int64_t distance() const;
 
   std::int64_t count_;
   std::vector<float> update_;

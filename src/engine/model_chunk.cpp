@@ -185,6 +185,10 @@ bool ModelChunk::holds_tied_weight() const {
   return config_.model.tied && std::ranges::any_of(layout_.parameters, is_tied_copy);
 }
 
+std::int64_t ModelChunk::delay_of(std::int64_t batch) const {
+  return slots_.newest() - versions_read(batch).least;
+}
+
 ModelChunk::VersionsRead ModelChunk::versions_read(std::int64_t batch) const {
   return versions_read_.at(batch);
 }
@@ -222,12 +226,13 @@ void ModelChunk::set_tied_gradients(GradientBuffer& gradients,
 GroupChanges ModelChunk::update(std::int64_t batch, double factor, const std::vector<float>* tied) {
   auto& gradients = gradients_of(batch);
   if (tied != nullptr && holds_tied_weight()) set_tied_gradients(gradients, *tied);
-  if (factor < 1) gradients.flat.mul_(factor);
+  Gradient gradient{.values = gradients.flat, .scale = factor, .delay = delay_of(batch)};
+  if (updater_.needs_seen_weights()) gradient.seen = slots_.peek(batch - gradient.delay).compute;
   auto lease = slots_.write(batch + 1);
-  auto changes = updater_.apply(batch, gradients.flat, lease.newest().master, lease.next().master);
-  if (config_.train.precision == Precision::bf16) {
-    lease.next().compute.copy_(lease.next().master);
-  }
+  const WeightSet& next = lease.next();
+  const bool bf16 = config_.train.precision == Precision::bf16;
+  auto changes = updater_.apply(
+      batch, gradient, {lease.newest().master, next.master, bf16 ? next.compute : at::Tensor()});
   lease.publish();
   finish(batch);
   return changes;

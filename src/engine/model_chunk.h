@@ -103,6 +103,8 @@ class ModelChunk {
   std::deque<InFlight>::iterator find_in_flight(const schedule::Action& action);
   WeightSlots<WeightSet>::ReadLease weights_for_backward(const schedule::Action& action,
                                                          InFlight& flight);
+  /// Updates between the oldest weights that the batch's forwards read and the newest.
+  std::int64_t delay_of(std::int64_t batch) const;
   void leave_flight(std::deque<InFlight>::iterator flight);
   void set_tied_gradients(GradientBuffer& gradients, const std::vector<float>& sum) const;
   void finish(std::int64_t batch);

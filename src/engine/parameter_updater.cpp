@@ -1,11 +1,20 @@
 #include "engine/parameter_updater.h"
 
+#include <utility>
+
+#include "engine/update_sweep.h"
+
 namespace penstock::engine {
 namespace {
 
 std::string place(const std::string& prefix, const char* owner, const std::string& key,
                   const std::string& name) {
   return prefix + owner + "." + key + "." + name;
+}
+
+bool are_sweepable(const WeightPlaces& weights) {
+  return weights.newest.scalar_type() == at::kFloat && sweepable(weights.newest) &&
+         sweepable(weights.next);
 }
 
 }  // namespace
@@ -20,35 +29,131 @@ ParameterUpdater::ParameterUpdater(const optim::Optimizer& optimizer,
       correction_state_(correction.init(weight)),
       change_(weight) {}
 
-GroupChange ParameterUpdater::apply(const at::Tensor& gradient, const optim::UpdateContext& context,
-                                    const at::Tensor& newest, at::Tensor next) {
-  at::Tensor u = optimizer_->update(gradient, optimizer_state_, context);
-  change_.before(u, newest);
-  const at::Tensor step = correction_->step(std::move(u), correction_state_);
-  at::mul_out(next, newest, at::scalar_tensor(1 - context.lr * weight_decay_));
+delay::DelayContext ParameterUpdater::delay_context(const Gradient& gradient,
+                                                    const Moment& moment) const {
+  return {.delay = gradient.delay,
+          .progress = moment.progress,
+          .momentum = moment.momentum.value_or(optimizer_->peak_momentum())};
+}
+
+optim::UpdateContext ParameterUpdater::optimizer_context(const Gradient& gradient,
+                                                         const Moment& moment) const {
+  return {.step = moment.step,
+          .lr = moment.lr * correction_->lr_factor(delay_context(gradient, moment)),
+          .weight_decay = weight_decay_,
+          .momentum = moment.momentum};
+}
+
+double ParameterUpdater::coupled_decay() const {
+  return optimizer_->couples_weight_decay() ? weight_decay_ : 0;
+}
+
+at::Tensor ParameterUpdater::optimizer_input(const Gradient& gradient, const Moment& moment,
+                                             const WeightPlaces& weights) {
+  at::Tensor g = gradient.scale == 1 ? gradient.values : gradient.values * gradient.scale;
+  if (correction_->changes_gradient()) {
+    const at::Tensor& seen = gradient.seen.defined() ? gradient.seen : weights.newest;
+    g = correction_->gradient(g, weights.newest, seen.to(g.scalar_type()), correction_state_,
+                              delay_context(gradient, moment));
+  }
+  return coupled_decay() == 0 ? g : g.add(weights.newest, coupled_decay());
+}
+
+GroupChange ParameterUpdater::apply(const Gradient& gradient, const Moment& moment,
+                                    const WeightPlaces& weights) {
+  if (const auto change = apply_in_one_sweep(gradient, moment, weights)) return *change;
+  const at::Tensor g = optimizer_input(gradient, moment, weights);
+  return finish(optimizer_->update(g, optimizer_state_, optimizer_context(gradient, moment)),
+                gradient, moment, weights);
+}
+
+std::optional<GroupChange> ParameterUpdater::apply_in_one_sweep(const Gradient& gradient,
+                                                                const Moment& moment,
+                                                                const WeightPlaces& weights) {
+  if (!are_sweepable(weights) || !sweepable(gradient.values)) return std::nullopt;
+  const optim::UpdateContext context = optimizer_context(gradient, moment);
+  delay::DelayContext delay = delay_context(gradient, moment);
+  delay.keep = optimizer_->keep(context);
+  const bool corrects = correction_->changes_gradient();
+  if (corrects && optimizer_->looks_at_whole_gradient()) return std::nullopt;
+  std::optional<kernels::Sweep> gradient_rule;
+  if (corrects) gradient_rule = correction_->gradient_sweep(correction_state_, delay);
+  std::optional<kernels::Sweep> step_rule;
+  if (correction_->changes_step()) step_rule = correction_->step_sweep(correction_state_, delay);
+  if (corrects != gradient_rule.has_value() ||
+      correction_->changes_step() != step_rule.has_value()) {
+    return std::nullopt;
+  }
+  const auto update_rule =
+      optimizer_->sweep(gradient.values, gradient.scale, optimizer_state_, context);
+  if (!update_rule) return std::nullopt;
+  change_.before(weights.newest);
+  run(UpdateSweep{.gradient = &gradient,
+                  .weights = &weights,
+                  .coupled_decay = coupled_decay(),
+                  .keep = delay.keep,
+                  .gradient_rule = gradient_rule ? &*gradient_rule : nullptr,
+                  .update_rule = &*update_rule,
+                  .step_rule = step_rule ? &*step_rule : nullptr,
+                  .watch_update = [this](auto begin, const float* u, auto n) {
+                    change_.watch_update(begin, u, n);
+                  }});
+  return change_.after(weights.next);
+}
+
+GroupChange ParameterUpdater::finish(const at::Tensor& update, const Gradient& gradient,
+                                     const Moment& moment, const WeightPlaces& weights) {
+  // An orthogonalised tall matrix comes as a transposed view.
+  const at::Tensor u = update.is_cpu() ? update.contiguous() : update;
+  delay::DelayContext delay = delay_context(gradient, moment);
+  delay.keep = optimizer_->keep(optimizer_context(gradient, moment));
+  change_.before(weights.newest);
+  change_.watch_update(u);
+  std::optional<kernels::Sweep> step_rule;
+  const bool can_sweep = are_sweepable(weights) && sweepable(u);
+  if (can_sweep && correction_->changes_step()) {
+    step_rule = correction_->step_sweep(correction_state_, delay);
+  }
+  if (can_sweep && (step_rule || !correction_->changes_step())) {
+    run(UpdateSweep{.u = u,
+                    .weights = &weights,
+                    .keep = delay.keep,
+                    .step_rule = step_rule ? &*step_rule : nullptr});
+    return change_.after(weights.next);
+  }
+  const at::Tensor step =
+      correction_->changes_step() ? correction_->step(u, correction_state_, delay) : u;
+  at::Tensor next = weights.next;
+  at::mul_out(next, weights.newest, at::scalar_tensor(delay.keep, at::kDouble));
   next.sub_(step);
+  if (weights.compute.defined()) at::Tensor(weights.compute).copy_(next);
   return change_.after(next);
 }
 
 void ParameterUpdater::capture(StageState& state, const std::string& prefix,
                                const std::string& name) const {
-  for (const auto& [key, tensor] : optimizer_state_) {
-    state.add(place(prefix, "optimizer", key, name), tensor);
-  }
-  for (const auto& [key, tensor] : correction_state_) {
-    state.add(place(prefix, "correction", key, name), tensor);
-  }
+  const auto add = [&](const char* owner, const optim::State& own) {
+    for (const auto& [key, tensor] : own.tensors)
+      state.add(place(prefix, owner, key, name), tensor);
+    for (const auto& [key, number] : own.numbers) {
+      state.add_real(place(prefix, owner, key, name), number);
+    }
+  };
+  add("optimizer", optimizer_state_);
+  add("correction", correction_state_);
   state.add(place(prefix, "sample", "previous_update", name), change_.previous_update());
 }
 
 void ParameterUpdater::restore(const StageState& state, const std::string& prefix,
                                const std::string& name) {
-  for (auto& [key, tensor] : optimizer_state_) {
-    restore_into(tensor, state, place(prefix, "optimizer", key, name));
-  }
-  for (auto& [key, tensor] : correction_state_) {
-    restore_into(tensor, state, place(prefix, "correction", key, name));
-  }
+  const auto take = [&](const char* owner, optim::State& own) {
+    for (auto& [key, tensor] : own.tensors) {
+      restore_into(tensor, state, place(prefix, owner, key, name));
+    }
+    for (auto& [key, number] : own.numbers) number = state.real(place(prefix, owner, key, name));
+  };
+  take("optimizer", optimizer_state_);
+  take("correction", correction_state_);
   change_.set_previous_update(state.floats(place(prefix, "sample", "previous_update", name)));
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "delay/registry.h"
 #include "engine/device.h"
 #include "engine/model_stage.h"
 #include "engine/pinning.h"
@@ -57,6 +58,13 @@ comm::Reduction::Exchange exchange(const Pipeline::Setup& setup, std::size_t tie
     first(batch, shares);
     then(batch, shares);
   };
+}
+
+/// Some corrections look once more at the weights that a gradient was taken at, right before these
+/// are overwritten.
+int versions_kept(const config::Config& config, const schedule::StageLimits& limits) {
+  if (!delay::make(config.correction)->changes_gradient()) return limits.versions;
+  return std::max(limits.versions, limits.most_delay + 1);
 }
 
 }  // namespace
@@ -178,7 +186,7 @@ void Pipeline::make_stages(Setup& setup) {
                           .config = &config_,
                           .chain = &chain,
                           .chunks = {},
-                          .weight_versions = limits.versions,
+                          .weight_versions = versions_kept(config_, limits),
                           .gradient_buffers = limits.gradient_buffers,
                           .stashes_weights = schedule_.stashes_weights,
                           .updates_together = schedule_.updates_together,

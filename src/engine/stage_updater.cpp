@@ -1,8 +1,10 @@
 #include "engine/stage_updater.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "delay/registry.h"
+#include "engine/parameter_routes.h"
 #include "model/views.h"
 #include "optim/registry.h"
 
@@ -23,44 +25,126 @@ std::string group_of(model::ParameterKind kind) {
   throw std::logic_error("unknown kind of parameter");
 }
 
+// Work on several parameters at once needs memory for all of their updates: at most so many
+// elements.
+constexpr std::int64_t most_at_once = std::int64_t{1} << 26;
+
 }  // namespace
 
-optim::LrSchedule lr_schedule(const config::Config& config) {
-  return {config.updates(), config.train.warmup, config.train.final_lr};
-}
-
 StageUpdater::StageUpdater(const config::Config& config, const model::Layout& layout,
-                           const at::Tensor& weights)
+                           const at::Tensor& weights, Together together)
     : layout_(layout),
-      schedule_(lr_schedule(config)),
+      schedule_(optim::lr_schedule(config)),
+      momentum_(optim::momentum_schedule(config)),
       optimizer_(optim::make(config.optimizer)),
       fallback_(config.fallback ? optim::make(*config.fallback) : nullptr),
       correction_(delay::make(config.correction)) {
+  for (const auto& group : config.groups) groups_.push_back(optim::make(group.optimizer));
+  const auto routes = parameter_routes(config);
   for (const auto& parameter : layout_.parameters) {
     if (!parameter.updated) continue;
-    const bool is_matrix = parameter.spec.kind == model::ParameterKind::matrix;
-    const auto& optimizer = fallback_ && !is_matrix ? *fallback_ : *optimizer_;
-    const bool decays = parameter.spec.kind != model::ParameterKind::gain;
-    entries_.push_back(
-        {&parameter, &optimizer,
-         ParameterUpdater(optimizer, *correction_, decays ? optimizer.weight_decay() : 0.0,
-                          model::weight_view(parameter, weights)),
-         group_of(parameter.spec.kind)});
+    const optim::Route& route = routes.at(parameter.number);
+    const auto& optimizer = optimizer_of(route);
+    entries_.push_back({&parameter, &optimizer, route.lr_factor,
+                        ParameterUpdater(optimizer, *correction_, route.weight_decay,
+                                         model::weight_view(parameter, weights)),
+                        group_of(parameter.spec.kind)});
+  }
+  // A CPU is busy with one matrix, and there the bits must not depend on what else a stage holds.
+  form_batches(together == Together::always || !weights.is_cpu());
+}
+
+const optim::Optimizer& StageUpdater::optimizer_of(const optim::Route& route) const {
+  switch (route.rule) {
+    case optim::Rule::optimizer:
+      return *optimizer_;
+    case optim::Rule::fallback:
+      return *fallback_;
+    case optim::Rule::group:
+      return *groups_.at(route.group);
+  }
+  throw std::logic_error("unknown kind of route");
+}
+
+bool StageUpdater::goes_with(const Entry& entry, const Batch& batch) const {
+  const Entry& other = entries_[batch.front()];
+  const std::int64_t count = entry.place->spec.count();
+  return entry.optimizer == other.optimizer && entry.lr_factor == other.lr_factor &&
+         entry.group == other.group && entry.place->spec.shape == other.place->spec.shape &&
+         static_cast<std::int64_t>(batch.size() + 1) * count <= most_at_once;
+}
+
+void StageUpdater::form_batches(bool together) {
+  for (std::size_t e = 0; e < entries_.size(); ++e) {
+    const auto found =
+        !together ? batches_.end() : std::ranges::find_if(batches_, [&](const Batch& batch) {
+          return goes_with(entries_[e], batch);
+        });
+    if (found == batches_.end()) {
+      batches_.push_back({e});
+    } else {
+      found->push_back(e);
+    }
   }
 }
 
-GroupChanges StageUpdater::apply(std::int64_t batch, const at::Tensor& gradients,
-                                 const at::Tensor& newest, const at::Tensor& next) {
-  const double factor = schedule_.factor(batch);
+StageUpdater::Work StageUpdater::work_of(const Entry& entry, std::int64_t number,
+                                         const Gradient& gradient,
+                                         const WeightPlaces& weights) const {
+  Work work{
+      .gradient = gradient,
+      .weights = {model::weight_view(*entry.place, weights.newest),
+                  model::weight_view(*entry.place, weights.next)},
+      .moment = {.step = applied_,
+                 .lr = entry.optimizer->peak_lr() * entry.lr_factor * schedule_.factor(number),
+                 .progress = static_cast<double>(number) / static_cast<double>(schedule_.updates)}};
+  work.gradient.values = model::gradient_view(*entry.place, gradient.values);
+  if (gradient.seen.defined()) work.gradient.seen = model::weight_view(*entry.place, gradient.seen);
+  if (weights.compute.defined()) {
+    work.weights.compute = model::weight_view(*entry.place, weights.compute);
+  }
+  if (momentum_.active()) {
+    work.moment.momentum = momentum_.at(number, entry.optimizer->peak_momentum());
+  }
+  return work;
+}
+
+GroupChanges StageUpdater::apply(std::int64_t batch, const Gradient& gradient,
+                                 const WeightPlaces& weights) {
   ++applied_;
   GroupChanges changes;
-  for (auto& [place, optimizer, updater, group] : entries_) {
-    changes[group] +=
-        updater.apply(model::gradient_view(*place, gradients),
-                      {.step = applied_, .lr = optimizer->peak_lr() * factor},
-                      model::weight_view(*place, newest), model::weight_view(*place, next));
+  for (const Batch& entries : batches_) {
+    if (entries.size() > 1) {
+      apply_together(entries, batch, gradient, weights, changes);
+      continue;
+    }
+    Entry& entry = entries_[entries.front()];
+    const Work work = work_of(entry, batch, gradient, weights);
+    changes[entry.group] += entry.updater.apply(work.gradient, work.moment, work.weights);
   }
   return changes;
+}
+
+void StageUpdater::apply_together(const Batch& batch, std::int64_t number, const Gradient& gradient,
+                                  const WeightPlaces& weights, GroupChanges& changes) {
+  std::vector<Work> works;
+  std::vector<at::Tensor> inputs;
+  std::vector<optim::State*> states;
+  for (const std::size_t e : batch) {
+    Entry& entry = entries_[e];
+    const Work& work = works.emplace_back(work_of(entry, number, gradient, weights));
+    inputs.push_back(entry.updater.optimizer_input(work.gradient, work.moment, work.weights));
+    states.push_back(&entry.updater.optimizer_state());
+  }
+  const Entry& first = entries_[batch.front()];
+  const auto context =
+      first.updater.optimizer_context(works.front().gradient, works.front().moment);
+  const auto updates = first.optimizer->update_batch(inputs, states, context);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    Entry& entry = entries_[batch[i]];
+    changes[entry.group] +=
+        entry.updater.finish(updates[i], works[i].gradient, works[i].moment, works[i].weights);
+  }
 }
 
 double StageUpdater::learning_rate(std::int64_t batch) const {

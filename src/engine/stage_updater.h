@@ -12,23 +12,30 @@
 #include "engine/stage_state.h"
 #include "model/layout.h"
 #include "optim/lr_schedule.h"
+#include "optim/momentum_schedule.h"
 #include "optim/optimizer.h"
+#include "optim/routing.h"
 
 namespace penstock::engine {
 
-/// Routes every parameter to an optimizer: one that takes only matrices gets those of the blocks,
-/// the fallback gets embeddings, head and gains; gains are not decayed. Used by one thread.
+/// Updates every parameter with the optimizer that it is routed to (optim/routing.h). Used by one
+/// thread.
 class StageUpdater {
  public:
-  /// `weights`: the stage's flat fp32 weights, for the shapes of the state.
-  StageUpdater(const config::Config& config, const model::Layout& layout,
-               const at::Tensor& weights);
+  /// Whether optimizers that gain by it get several parameters of one shape at once.
+  enum class Together { where_it_pays, always };
 
-  /// Writes W(batch + 1) into `next` from W(batch) in `newest` and the batch's clipped gradient,
-  /// all flat; `next` may be `newest`. The learning rate follows the batch's number; the
-  /// optimizers' own step counts only the updates that were applied.
-  GroupChanges apply(std::int64_t batch, const at::Tensor& gradients, const at::Tensor& newest,
-                     const at::Tensor& next);
+  /// `weights`: the stage's flat fp32 weights, for the shapes of the state.
+  StageUpdater(const config::Config& config, const model::Layout& layout, const at::Tensor& weights,
+               Together together = Together::where_it_pays);
+
+  /// Writes W(batch + 1) from W(batch) and the batch's gradient, all flat. Learning rate and
+  /// momentum follow the batch's number; the optimizers' own step counts only the updates that were
+  /// applied.
+  GroupChanges apply(std::int64_t batch, const Gradient& gradient, const WeightPlaces& weights);
+
+  /// Whether the weights that a gradient was taken at have a part in the update.
+  bool needs_seen_weights() const { return correction_->changes_gradient(); }
 
   /// Learning rate of [optimizer] in the update of this batch.
   double learning_rate(std::int64_t batch) const;
@@ -40,19 +47,37 @@ class StageUpdater {
   struct Entry {
     const model::Layout::Parameter* place;
     const optim::Optimizer* optimizer;
+    double lr_factor;
     ParameterUpdater updater;
     std::string group;
   };
+  /// What an update of one parameter works on.
+  struct Work {
+    Gradient gradient;
+    WeightPlaces weights;
+    ParameterUpdater::Moment moment;
+  };
+  /// Entries whose optimizer works on them at once: one, or several of equal shape.
+  using Batch = std::vector<std::size_t>;
+
+  const optim::Optimizer& optimizer_of(const optim::Route& route) const;
+  void form_batches(bool together);
+  bool goes_with(const Entry& entry, const Batch& batch) const;
+  Work work_of(const Entry& entry, std::int64_t number, const Gradient& gradient,
+               const WeightPlaces& weights) const;
+  void apply_together(const Batch& batch, std::int64_t number, const Gradient& gradient,
+                      const WeightPlaces& weights, GroupChanges& changes);
 
   const model::Layout& layout_;
   const optim::LrSchedule schedule_;
+  const optim::MomentumSchedule momentum_;
   optim::OptimizerPtr optimizer_;
   optim::OptimizerPtr fallback_;
+  std::vector<optim::OptimizerPtr> groups_;  // of Config::groups
   delay::CorrectionPtr correction_;
   std::vector<Entry> entries_;
+  std::vector<Batch> batches_;
   std::int64_t applied_ = 0;
 };
-
-optim::LrSchedule lr_schedule(const config::Config& config);
 
 }  // namespace penstock::engine

@@ -1,8 +1,9 @@
 // AdamW: m, v <- exponential averages of g, g^2; u = lr (m / bc1) / (sqrt(v / bc2) + eps) with
-// bc_i = 1 - beta_i^step. Source: Loshchilov and Hutter 2019, arXiv 1711.05101.
+// bc_i = 1 - (product of all beta_i so far). Source: Loshchilov and Hutter 2019, arXiv 1711.05101.
 
 #include <cmath>
 
+#include "optim/elementwise.h"
 #include "optim/registry.h"
 
 namespace penstock::optim {
@@ -29,30 +30,40 @@ const config::OptionTable<Options>& option_table() {
   return table;
 }
 
-class AdamW final : public Optimizer {
+struct Rule {
+  static constexpr std::array state_names = {"m", "v"};
+  static constexpr std::array product_names = {"beta1_product", "beta2_product"};
+  double beta1, beta2, eps, lr, bias1, bias2;
+
+  template <class T>
+  T operator()(const T& g, T& m, T& v) const {
+    using kernels::number;
+    m = m + (g - m) * number<T>(1 - beta1);
+    v = v * number<T>(beta2) + g * g * number<T>(1 - beta2);
+    const T root = kernels::root(v) * number<T>(1 / std::sqrt(bias2)) + number<T>(eps);
+    return m * number<T>(lr / bias1) / root;
+  }
+};
+
+class AdamW final : public ElementwiseOptimizer<Rule> {
  public:
   explicit AdamW(const Options& options) : options_(options) {}
 
-  State init(const at::Tensor& weight) const override {
-    return {{"m", at::zeros_like(weight)}, {"v", at::zeros_like(weight)}};
-  }
-
-  at::Tensor update(const at::Tensor& gradient, State& state,
-                    const UpdateContext& context) const override {
-    const auto step = static_cast<double>(context.step);
-    const double correction1 = 1 - std::pow(options_.beta1, step);
-    const double correction2 = 1 - std::pow(options_.beta2, step);
-    at::Tensor& m = state.at("m").lerp_(gradient, 1 - options_.beta1);
-    at::Tensor& v = state.at("v").mul_(options_.beta2);
-    v.addcmul_(gradient, gradient, 1 - options_.beta2);
-    const at::Tensor denominator = v.sqrt().div_(std::sqrt(correction2)).add_(options_.eps);
-    return m.div(denominator).mul_(context.lr / correction1);
-  }
-
   double peak_lr() const override { return options_.lr; }
   double weight_decay() const override { return options_.weight_decay; }
+  double peak_momentum() const override { return options_.beta1; }
 
  private:
+  Rule rule(const at::Tensor&, double, State& state, const UpdateContext& context) const override {
+    const double beta1 = context.momentum.value_or(options_.beta1);
+    return {.beta1 = beta1,
+            .beta2 = options_.beta2,
+            .eps = options_.eps,
+            .lr = context.lr,
+            .bias1 = 1 - advance_product(state, "beta1_product", beta1),
+            .bias2 = 1 - advance_product(state, "beta2_product", options_.beta2)};
+  }
+
   const Options options_;
 };
 

@@ -1,59 +1,38 @@
 // Muon: buf <- mu buf + (1 - mu) g; U = (1 - mu) g + mu buf (Nesterov) or buf;
-// u = lr scale NS5(U). Source: Jordan et al. 2024 ("Muon"); scale match_rms_adamw from Liu et al.
+// u = lr scale NS(U). Source: Jordan et al. 2024 ("Muon"); scale match_rms_adamw from Liu et al.
 // 2025, arXiv 2502.16982.
+//
+// Every parameter is orthogonalised as a whole. Query, key and value are parameters of their own
+// here, and so are gate and up, so there are no fused projections to be split; heads are not split.
 
-#include <algorithm>
-#include <cmath>
-
-#include "kernels/newton_schulz.h"
+#include "optim/orthogonalization.h"
 #include "optim/registry.h"
 
 namespace penstock::optim {
 namespace {
 
-enum class Scale { original, match_rms_adamw, spectral };
-
-struct Options {
+struct Options : OrthogonalizationOptions {
   double lr = 0;
   double weight_decay = 0;
   double momentum = 0;
   bool nesterov = true;
   Scale scale = Scale::match_rms_adamw;
-  config::Precision newton_schulz = config::Precision::fp32;
 };
 
 const config::OptionTable<Options>& option_table() {
-  using config::Precision;
   using config::Range;
-  static const auto table =
-      config::OptionTable<Options>()
-          .real("lr", &Options::lr, 1e-3, Range::above(0), "peak learning rate")
-          .real("weight_decay", &Options::weight_decay, 0.1, Range::at_least(0),
-                "decoupled weight decay")
-          .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
-          .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
-          .choice("scale", &Options::scale, Scale::match_rms_adamw,
-                  {{"original", Scale::original},
-                   {"match_rms_adamw", Scale::match_rms_adamw},
-                   {"spectral", Scale::spectral}},
-                  "size of the update for an r x c matrix: sqrt(max(1, r/c)), "
-                  "0.2 sqrt(max(r, c)), sqrt(r/c)")
-          .choice("newton_schulz", &Options::newton_schulz, Precision::fp32,
-                  {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},
-                  "precision of the orthogonalisation");
+  static const auto table = [] {
+    config::OptionTable<Options> options;
+    options.real("lr", &Options::lr, 1e-3, Range::above(0), "peak learning rate")
+        .real("weight_decay", &Options::weight_decay, 0.1, Range::at_least(0),
+              "decoupled weight decay")
+        .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
+        .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum");
+    add_scale(options, Scale::match_rms_adamw);
+    add_orthogonalization(options);
+    return options;
+  }();
   return table;
-}
-
-double scale_factor(Scale scale, double rows, double columns) {
-  switch (scale) {
-    case Scale::original:
-      return std::sqrt(std::max(1.0, rows / columns));
-    case Scale::match_rms_adamw:
-      return 0.2 * std::sqrt(std::max(rows, columns));
-    case Scale::spectral:
-      return std::sqrt(rows / columns);
-  }
-  return 1;
 }
 
 class Muon final : public Optimizer {
@@ -61,25 +40,38 @@ class Muon final : public Optimizer {
   explicit Muon(const Options& options) : options_(options) {}
 
   State init(const at::Tensor& weight) const override {
-    return {{"momentum", at::zeros_like(weight)}};
+    return {{{"momentum", at::zeros_like(weight)}}, {}};
   }
 
   at::Tensor update(const at::Tensor& gradient, State& state,
                     const UpdateContext& context) const override {
-    at::Tensor& momentum = state.at("momentum").lerp_(gradient, 1 - options_.momentum);
-    const at::Tensor direction =
-        options_.nesterov ? gradient.lerp(momentum, options_.momentum) : momentum;
-    const bool bf16 = options_.newton_schulz == config::Precision::bf16;
-    const double factor = scale_factor(options_.scale, static_cast<double>(gradient.size(0)),
-                                       static_cast<double>(gradient.size(1)));
-    return kernels::newton_schulz(direction, bf16 ? at::kBFloat16 : at::kFloat)
-        .mul(context.lr * factor);
+    return update_batch({gradient}, {&state}, context).front();
+  }
+
+  std::vector<at::Tensor> update_batch(const std::vector<at::Tensor>& gradients,
+                                       const std::vector<State*>& states,
+                                       const UpdateContext& context) const override {
+    std::vector<at::Tensor> directions;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      directions.push_back(direction(gradients[i], *states[i], context));
+    }
+    std::vector<at::Tensor> updates = orthogonalize(directions, options_);
+    for (at::Tensor& u : updates) u.mul_(context.lr * scale_factor(options_.scale, u));
+    return updates;
   }
 
   double peak_lr() const override { return options_.lr; }
   double weight_decay() const override { return options_.weight_decay; }
+  double peak_momentum() const override { return options_.momentum; }
 
  private:
+  at::Tensor direction(const at::Tensor& gradient, State& state,
+                       const UpdateContext& context) const {
+    const double mu = context.momentum.value_or(options_.momentum);
+    const at::Tensor& momentum = state.tensors.at("momentum").lerp_(gradient, 1 - mu);
+    return options_.nesterov ? gradient.lerp(momentum, mu) : momentum;
+  }
+
   const Options options_;
 };
 

@@ -26,5 +26,15 @@ OptimizerPtr make(const config::ComponentConfig& component);
 // The optimizers, one file each.
 Entry adamw();
 Entry muon();
+Entry sgd();
+Entry signum();
+Entry nadamw();
+Entry lion();
+Entry adan();
+Entry mars();
+Entry normuon();
+Entry soap();
+Entry scion();
+Entry basis_rotation();
 
 }  // namespace penstock::optim

@@ -11,13 +11,13 @@ namespace {
 constexpr double microsecond = 1e-6;
 constexpr double gigabyte = 1e9;
 
-/// Bytes that an update moves per parameter, with every tensor read and written once.
-double update_bytes(const Workload& z, double state_tensors) {
+/// Bytes that an update moves, with every tensor read and written once.
+double update_bytes(const Workload& z, const StageParameters& p) {
   constexpr double fp32 = 4;
   const double gradient = 2 * fp32;  // read, then zeroed
   const double weights = 2 * fp32;
   const double copy = z.precision == config::Precision::bf16 ? 2 : 0;
-  return gradient + weights + 2 * fp32 * (state_tensors + z.state.correction) + copy;
+  return (gradient + weights + copy) * p.weights + 2 * p.state;
 }
 
 double update_seconds(const Workload& z, const Cluster& cluster, const StageParameters& p,
@@ -27,10 +27,8 @@ double update_seconds(const Workload& z, const Cluster& cluster, const StagePara
     return (z.measured->matrix_update * p.matrix_weights + z.measured->other_update * other) /
            speed;
   }
-  const double bytes =
-      update_bytes(z, z.state.matrix) * p.matrix_weights + update_bytes(z, z.state.other) * other;
   const double rate = cluster.ranks.tflops * 1e12 * cluster.ranks.efficiency * speed;
-  return bytes / (cluster.ranks.memory_gb_per_s * gigabyte) + p.update_flop / rate;
+  return update_bytes(z, p) / (cluster.ranks.memory_gb_per_s * gigabyte) + p.update_flop / rate;
 }
 
 struct Pass {

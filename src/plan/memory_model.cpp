@@ -43,12 +43,15 @@ StageParameters parameters_of(const Workload& workload, const Candidate& candida
       all.gradients += unit.weights;
       all.matrix_weights += unit.matrix_weights;
       all.largest = std::max(all.largest, unit.largest);
+      all.state += unit.state;
       all.update_flop += unit.update_flop;
     }
   }
   // Only within one piece does a tied head use the embedding's weights (model/layout.h).
   if (workload.model.tied && candidate.shape.pieces() == 1) {
-    all.weights -= static_cast<double>(workload.model.vocab * workload.model.width);
+    const model::Parameter head = model::units(workload.model).back().tensors.back().parameters[0];
+    all.weights -= static_cast<double>(head.count());
+    all.state -= workload.state.bytes(head);
   }
   return all;
 }
@@ -62,9 +65,7 @@ MemoryUse memory_of(const Workload& workload, const Candidate& candidate, int st
   use.weights = limits.versions * workload.element() * parameters.weights;
   use.masters = bf16 ? fp32 * parameters.weights : 0;
   use.gradients = limits.gradient_buffers * fp32 * parameters.gradients;
-  use.optimizer = fp32 * (workload.state.matrix * parameters.matrix_weights +
-                          workload.state.other * (parameters.weights - parameters.matrix_weights) +
-                          workload.state.correction * parameters.weights);
+  use.optimizer = parameters.state;
   use.activations = activations.most;
   const double update = activations.at_update + update_copies * fp32 * parameters.largest;
   use.working = std::max({activations.during_backward, update, use.activations}) - use.activations;

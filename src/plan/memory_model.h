@@ -20,7 +20,7 @@ struct MemoryUse {
   double weights = 0;      // all versions, in the precision of the computation
   double masters = 0;      // fp32 weights beside bf16 versions
   double gradients = 0;    // fp32, all buffers
-  double optimizer = 0;    // fp32 state of optimizer and correction
+  double optimizer = 0;    // state of optimizer and correction
   double activations = 0;  // of the micro-batches in flight, the gradient of the logits included
   double working = 0;      // what a backward or an update needs beyond these activations
   double messages = 0;     // activations and gradients between stages
@@ -42,6 +42,7 @@ struct StageParameters {
   double matrix_weights = 0;
   double gradients = 0;
   double largest = 0;
+  double state = 0;  // bytes of optimizer and correction
   double update_flop = 0;
 };
 StageParameters parameters_of(const Workload& workload, const Candidate& candidate, int stage);

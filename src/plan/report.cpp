@@ -103,11 +103,14 @@ const char* name(Obstacle obstacle) {
   return "";
 }
 
-std::string state_words(const StateTensors& state) {
-  std::string text =
-      fmt::format("{} fp32 tensors of a matrix, {} of others", state.matrix, state.other);
-  if (state.correction > 0) text += fmt::format(", {} of the correction", state.correction);
-  return text;
+std::string state_words(const Workload& z) {
+  double bytes = 0;
+  double weights = 0;
+  for (const auto& unit : z.units) {
+    bytes += unit.state;
+    weights += unit.weights;
+  }
+  return fmt::format("{:.3g} bytes per parameter, with the correction's", bytes / weights);
 }
 
 }  // namespace
@@ -133,7 +136,7 @@ std::vector<Assumption> assumptions(const Workload& z, const Cluster& cluster) {
                  "input and normed of each unit, q k v, attended, gate, up, hidden, logits"});
   all.push_back({"recompute", "one more forward of each layer, less its last product",
                  "keeps the input of each layer (block) or stage (stage), and all of the head"});
-  all.push_back({"optimizer state", state_words(z.state), "as the optimizer makes it"});
+  all.push_back({"optimizer state", state_words(z), "as the optimizer makes it"});
   all.push_back(
       {"working memory", "gradients of one unit, and what is computed again",
        fmt::format("or {:g} fp32 copies of the largest parameter, in the update", update_copies)});

@@ -76,13 +76,14 @@ double last_product(UnitKind kind, const Workload& z) {
 }
 
 void add_parameter(UnitLoad& load, const model::Parameter& parameter, double copies,
-                   bool newton_schulz) {
+                   const UpdateState& state) {
   const auto count = static_cast<double>(parameter.count());
   load.weights += copies * count;
+  load.state += copies * state.bytes(parameter);
   load.largest = std::max(load.largest, count);
   if (parameter.kind != ParameterKind::matrix) return;
   load.matrix_weights += copies * count;
-  if (!newton_schulz) return;
+  if (!state.newton_schulz) return;
   load.update_flop += copies * newton_schulz_flop(static_cast<double>(parameter.shape[0]),
                                                   static_cast<double>(parameter.shape[1]));
 }
@@ -104,8 +105,7 @@ UnitLoad load_of(const model::Unit& unit, const Workload& z) {
   for (const auto& tensor : unit.tensors) {
     for (const auto& parameter : tensor.parameters) {
       const bool copied = is_mlp && parameter.kind == ParameterKind::matrix;
-      add_parameter(load, parameter, copied ? static_cast<double>(z.experts.count) : 1,
-                    z.state.newton_schulz);
+      add_parameter(load, parameter, copied ? static_cast<double>(z.experts.count) : 1, z.state);
       const bool used =
           parameter.kind == ParameterKind::matrix || parameter.kind == ParameterKind::head;
       if (used) multiplied += static_cast<double>(parameter.count());

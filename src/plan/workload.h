@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -22,11 +23,12 @@ struct Experts {
   friend bool operator==(const Experts&, const Experts&) = default;
 };
 
-/// What the optimizer and the correction keep: fp32 tensors of the parameter's size.
-struct StateTensors {
-  int matrix = 2;              // of a matrix
-  int other = 2;               // of embeddings, head and gains
-  int correction = 0;          // of every parameter
+/// What updates keep and do.
+struct UpdateState {
+  /// Bytes of optimizer and correction for a parameter. By default two fp32 tensors of its size.
+  std::function<double(const model::Parameter&)> bytes = [](const model::Parameter& parameter) {
+    return 8.0 * static_cast<double>(parameter.count());
+  };
   bool newton_schulz = false;  // whether a matrix's update orthogonalises
 };
 
@@ -52,6 +54,7 @@ struct UnitLoad {
   double weights = 0;          // parameters
   double matrix_weights = 0;   // of them in matrices of the blocks
   double largest = 0;          // parameters of the largest tensor
+  double state = 0;            // bytes of optimizer and correction
   double forward = 0;          // FLOP
   double input_gradient = 0;   // FLOP of dX
   double weight_gradient = 0;  // FLOP of dW
@@ -68,7 +71,7 @@ struct Workload {
   config::ModelConfig model;
   Experts experts;
   config::Precision precision = config::Precision::fp32;
-  StateTensors state;
+  UpdateState state;
   /// Whether gradients are summed over the replicas in buckets while the last micro-batch's
   /// backward still runs, instead of after it.
   bool bucketed = false;

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
-#include "base/sum_of_squares.h"
 #include "ranks/tags.h"
 
 namespace penstock::ranks {
@@ -32,7 +32,7 @@ struct Part {
   std::int64_t batch = 0;
   double loss = 0;
   std::vector<double> squares;
-  std::vector<float> tied;  // the other copy's gradient
+  std::vector<float> tied;  // to rank 0: the output's gradient; from it: the sum
 };
 
 Frame encode_part(Part& part) {
@@ -62,13 +62,6 @@ void add(comm::MergedShares& shares, const Part& part) {
   shares.loss += part.loss;
 }
 
-double square_of_sum(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) throw std::logic_error("tied gradients differ in size");
-  std::vector<float> sum(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) sum[i] = a[i] + b[i];
-  return sum_of_squares(sum);
-}
-
 void exchange_on_rank_0(Group& group, std::size_t tied_parameter, std::int64_t batch,
                         comm::MergedShares& shares) {
   int head_rank = 0;
@@ -80,11 +73,11 @@ void exchange_on_rank_0(Group& group, std::size_t tied_parameter, std::int64_t b
     shares.tied_output = std::move(part.tied);
   }
   if (tied_parameter != comm::Reduction::no_parameter) {
-    shares.squares.at(tied_parameter) = square_of_sum(shares.tied_input, shares.tied_output);
+    comm::form_tied_sum(shares, tied_parameter);
   }
   for (int peer = 1; peer < group.size(); ++peer) {
     Part part{batch, shares.loss, shares.squares, {}};
-    if (peer == head_rank) part.tied = shares.tied_input;
+    if (peer == head_rank) part.tied = *shares.tied;
     group.send(peer, totals_tag, encode_part(part));
   }
 }
@@ -95,8 +88,10 @@ void exchange_with_rank_0(Group& group, std::int64_t batch, comm::MergedShares& 
   Part total = decode_part(batch, 0, group.receive(0, totals_tag));
   shares.loss = total.loss;
   shares.squares = std::move(total.squares);
-  shares.tied_output = std::move(mine.tied);
-  shares.tied_input = std::move(total.tied);
+  shares.tied_output.clear();
+  if (!total.tied.empty()) {
+    shares.tied = std::make_shared<const std::vector<float>>(std::move(total.tied));
+  }
 }
 
 }  // namespace

@@ -166,7 +166,7 @@ class Ranks {
       if (deadline_ && Clock::now() > *deadline_) kill_all();
       show(lines_.due(Clock::now()));
     }
-    if (const auto failure = store_.failure()) lines_.announce(failure->message);
+    if (const auto failure = store_.failure()) lines_.announce(failure->message, Clock::now());
     show(lines_.rest());
     return code_;
   }
@@ -189,7 +189,7 @@ class Ranks {
   void read_errors_of(int rank) {
     Child& child = children_[static_cast<std::size_t>(rank)];
     // Before the lines of the ranks that repeat it.
-    if (const auto failure = store_.failure()) lines_.announce(failure->message);
+    if (const auto failure = store_.failure()) lines_.announce(failure->message, Clock::now());
     char buffer[4096];
     for (;;) {
       const auto size = ::read(child.errors, buffer, sizeof buffer);

@@ -81,6 +81,14 @@ void ProcessRanks::wait_until_sent(int stage) {
   states_to_send_.insert(stage);
 }
 
+void ProcessRanks::stop_waiting() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  states_changed_.notify_all();
+}
+
 void ProcessRanks::note_sent(int stage) {
   const std::lock_guard lock(mutex_);
   states_to_send_.erase(stage);
@@ -115,11 +123,7 @@ void ProcessRanks::start_thread(Function&& function) {
 engine::Ranks::Time ProcessRanks::begin(Run run) {
   run_ = std::move(run);
   group_.on_failure([this] {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    states_changed_.notify_all();
+    stop_waiting();
     run_.close();
   });
   try {

@@ -36,6 +36,9 @@ class ProcessRanks final : public engine::Ranks {
   void end(std::exception_ptr failure) override;
   std::vector<engine::NamedTensor> weights_of(int piece) const override;
 
+  /// Lets go stages that wait for rank 0: the run has failed here. Any thread.
+  void stop_waiting();
+
   /// Asks rank 0 to end the run soon. Any thread, on ranks other than 0.
   void request_stop();
 

@@ -22,9 +22,13 @@ void RelayedLines::end(int rank, Time now) {
   if (!begun.empty()) take_line(rank, std::exchange(begun, {}), now);
 }
 
-void RelayedLines::announce(const std::string& line) {
-  announced_.insert(line);
-  if (shown_.insert(line).second) due_.push_back(line);
+bool RelayedLines::show(const std::string& line, Time now) {
+  std::erase_if(shown_, [&](const auto& entry) { return now - entry.second > memory; });
+  return shown_.insert({line, now}).second;
+}
+
+void RelayedLines::announce(const std::string& line, Time now) {
+  if (announced_.insert(line).second && show(line, now)) due_.push_back(line);
 }
 
 void RelayedLines::take_line(int rank, std::string line, Time now) {
@@ -35,7 +39,7 @@ void RelayedLines::take_line(int rank, std::string line, Time now) {
   }
   if (announced_.contains(line)) return;
   due_.push_back(line);
-  shown_.insert(std::move(line));
+  show(line, now);
 }
 
 std::vector<std::string> RelayedLines::due(Time now) {
@@ -43,7 +47,7 @@ std::vector<std::string> RelayedLines::due(Time now) {
   while (!waiting_.empty() && waiting_.front().at <= now) {
     auto [rank, line, at] = std::move(waiting_.front());
     waiting_.pop_front();
-    if (!shown_.insert(line).second) continue;
+    if (!show(line, at)) continue;
     lines.push_back(fmt::format("[rank {}] {}", rank, line));
   }
   return lines;

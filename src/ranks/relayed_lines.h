@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,11 +12,12 @@
 namespace penstock::ranks {
 
 /// Rank 0's lines come out at once. Those of other ranks wait a moment, since all ranks may say the
-/// same, and are left out if that has come out by then. Used by one thread.
+/// same, and are left out if that came out within the last seconds. Used by one thread.
 class RelayedLines {
  public:
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::milliseconds delay{1000};
+  static constexpr std::chrono::seconds memory{10};
 
   explicit RelayedLines(int ranks) : outputs_(static_cast<std::size_t>(ranks)) {}
 
@@ -24,7 +26,7 @@ class RelayedLines {
   /// The last line counts as ended.
   void end(int rank, Time now);
   /// A line that comes out once, at once, whoever writes it.
-  void announce(const std::string& line);
+  void announce(const std::string& line, Time now);
 
   /// The lines that are due.
   std::vector<std::string> due(Time now);
@@ -46,10 +48,12 @@ class RelayedLines {
   };
 
   void take_line(int rank, std::string line, Time now);
+  /// Notes that the line comes out; false: it has just done so.
+  bool show(const std::string& line, Time now);
 
   std::vector<Output> outputs_;
-  std::deque<Waiting> waiting_;  // in the order of `at`
-  std::set<std::string> shown_;
+  std::deque<Waiting> waiting_;        // in the order of `at`
+  std::map<std::string, Time> shown_;  // lately
   std::set<std::string> announced_;
   std::vector<std::string> due_;
 };

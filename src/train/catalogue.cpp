@@ -18,6 +18,7 @@ config::ScheduleSpec spec_of(const schedule::Schedule& schedule) {
           .summary = schedule.summary,
           .default_chunks = schedule.default_chunks,
           .updates_together = schedule.updates_together,
+          .stashes_weights = schedule.stashes_weights,
           .complaint =
               [schedule](auto stages, auto micro_batches, auto chunks) {
                 return schedule::complaint_about(schedule, stages, micro_batches, chunks);

@@ -75,7 +75,7 @@ class UnitBench {
     engine::StageUpdater updater(config_, layout_, master_);
     flat_gradients_.fill_(1e-3);
     std::int64_t batch = 0;
-    const auto once = [&] { updater.apply(batch++, flat_gradients_, master_, master_); };
+    const auto once = [&] { updater.apply(batch++, {flat_gradients_}, {master_, master_}); };
     once();
     std::vector<double> times;
     double spent = 0;

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <cstdio>
 #include <string_view>
 #include <vector>
 
 #include "config/print.h"
+#include "engine/parameter_routes.h"
 #include "engine/pipeline.h"
 #include "model/partition.h"
+#include "optim/routing.h"
 #include "train/catalogue.h"
 #include "train/language_model.h"
 
@@ -26,7 +29,15 @@ void print_data(std::ostream& out, const config::Config& config, const RunData& 
              config.updates(), config.tokens_per_update(), epochs, data.validation_sequences());
 }
 
+void print_optimizers(std::ostream& out, const config::Config& config) {
+  const auto parameters = engine::parameter_infos(config.model);
+  const auto rules = optim::routed_rules(config, parameters, engine::parameter_routes(config));
+  fmt::print(out, "{}\n", optim::routing_table(rules));
+}
+
 }  // namespace
+
+void warn(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 void print_settings(std::ostream& out, const config::Config& config,
                     const schedule::Schedule& schedule, const RunData& data) {
@@ -38,6 +49,7 @@ void print_settings(std::ostream& out, const config::Config& config,
              config.pipeline.stages == 1 ? "" : "s", engine::threads_per_stage(config),
              engine::threads_per_stage(config) == 1 ? "" : "s");
   const auto pieces = engine::pieces(config, schedule);
+  print_optimizers(out, config);
   fmt::print(out, "{}\n", model::stage_map(model::units(config.model), pieces, config.model.tied));
   out.flush();
 }

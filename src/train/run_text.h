@@ -15,6 +15,9 @@
 
 namespace penstock::train {
 
+/// To standard error; not worth the run where nobody can read it. Any thread.
+void warn(const std::string& text);
+
 /// The resolved configuration, the data, and which stage holds what.
 void print_settings(std::ostream& out, const config::Config& config,
                     const schedule::Schedule& schedule, const RunData& data);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <map>
 #include <string>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "train/catalogue.h"
 #include "train/run_data.h"
 #include "train/run_identity.h"
+#include "train/run_text.h"
 #include "train/stop_signals.h"
 
 namespace penstock::train {
@@ -107,16 +107,16 @@ void train_share(ranks::Group& group) {
   const std::int64_t cut = states.empty() ? 0 : states.front().cut;
   comm::BatchGate gate(engine::gate_setup(config, schedule, cut));
   const StopSignals signals([&] { others.request_stop(); });
-  engine::Pipeline pipeline(
-      {.config = &config,
-       .ranks = &others,
-       .schedule = schedule,
-       .make_source = data.source_factory(),
-       .validation_micro_batches = data.validation_micro_batches(),
-       .report = [](const engine::Event&) {},
-       .trace = assignment.trace,
-       .restore = std::move(states),
-       .warn = [](const std::string& text) { std::fputs(text.c_str(), stderr); }});
+  engine::Pipeline pipeline({.config = &config,
+                             .ranks = &others,
+                             .schedule = schedule,
+                             .make_source = data.source_factory(),
+                             .validation_micro_batches = data.validation_micro_batches(),
+                             .report = [](const engine::Event&) {},
+                             .trace = assignment.trace,
+                             .restore = std::move(states),
+                             .warn = warn,
+                             .on_failure = [&] { others.stop_waiting(); }});
   pipeline.run(gate);
 }
 

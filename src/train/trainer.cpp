@@ -24,6 +24,7 @@
 #include "ranks/process_ranks.h"
 #include "train/checkpoint_saver.h"
 #include "train/event_handler.h"
+#include "train/optimizer_check.h"
 #include "train/resume.h"
 #include "train/run_data.h"
 #include "train/run_folder.h"
@@ -37,9 +38,6 @@
 
 namespace penstock::train {
 namespace {
-
-/// Not worth the run where nobody can read it. Any thread.
-void warn(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 void announce_stop(comm::BatchGate& gate) {
   gate.request_stop();
@@ -152,6 +150,7 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
                         const StoppedRun* stopped) {
   std::ostream& out = output.text;
   (void)engine::usable_device(config.train.device);  // before the first tensor
+  check_optimizers(config, output.group == nullptr);
   const auto schedule = engine::proved_schedule(config);
   std::optional<ranks::ProcessRanks> others;
   if (output.group) others.emplace(*output.group, static_cast<int>(config.pipeline.stages));

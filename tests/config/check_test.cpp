@@ -188,6 +188,56 @@ TEST(Check, Warmup) {
             "or less");
 }
 
+TEST(Check, DecayIsForWsd) {
+  EXPECT_EQ(check_run({"train.lr_schedule=wsd", "train.decay=10"}), "fine");
+  EXPECT_EQ(check_run({"train.lr_schedule=wsd", "train.decay=6", "train.warmup=4"}), "fine");
+  EXPECT_EQ(check_run({"train.lr_schedule=wsd", "train.decay=7", "train.warmup=4"}),
+            "[config] train.warmup = 4 and train.decay = 7 are together more than the run of 10 "
+            "updates; make their sum 10 or less");
+  EXPECT_EQ(check_run({"train.lr_schedule=wsd", "train.decay=11"}),
+            "[config] train.warmup = 0 and train.decay = 11 are together more than the run of 10 "
+            "updates; make their sum 10 or less");
+  EXPECT_EQ(check_run({"train.lr_schedule=wsd"}),
+            "[config] train.lr_schedule = \"wsd\" lowers the learning rate over the last "
+            "train.decay updates, but train.decay = 0; set it to 1 or more, such as 1");
+  EXPECT_EQ(check_of({"train.lr_schedule=wsd", "train.steps=200"}),
+            "[config] train.lr_schedule = \"wsd\" lowers the learning rate over the last "
+            "train.decay updates, but train.decay = 0; set it to 1 or more, such as 20");
+  for (const std::string shape : {"cosine", "linear", "constant"}) {
+    EXPECT_EQ(check_run({"train.lr_schedule=" + shape}), "fine");
+    EXPECT_EQ(check_run({"train.lr_schedule=" + shape, "train.decay=3"}),
+              "[config] train.decay = 3 is for train.lr_schedule = \"wsd\", which is \"" + shape +
+                  "\"; set train.decay = 0, or train.lr_schedule = \"wsd\"");
+  }
+  EXPECT_EQ(check_run({"train.lr_schedule=cosin"}),
+            "[config] train.lr_schedule = \"cosin\" (--set) is none of cosine, linear, constant, "
+            "wsd; did you mean 'cosine'?");
+}
+
+TEST(Check, Momentum) {
+  EXPECT_EQ(check_run({"train.momentum_warmup=4", "train.momentum_cooldown=6"}), "fine");
+  EXPECT_EQ(check_run({"train.momentum_warmup=4", "train.momentum_cooldown=7"}),
+            "[config] train.momentum_warmup = 4 and train.momentum_cooldown = 7 are together more "
+            "than the run of 10 updates; make their sum 10 or less");
+  EXPECT_EQ(check_run({"train.momentum_cooldown=11"}),
+            "[config] train.momentum_warmup = 0 and train.momentum_cooldown = 11 are together more "
+            "than the run of 10 updates; make their sum 10 or less");
+  EXPECT_EQ(check_of({"train.momentum_warmup=4", "train.steps=0"}), "fine");
+  EXPECT_EQ(check_run({"train.momentum_start=1"}),
+            "[config] train.momentum_start = 1 (--set) is out of range; give a number in [0, 1)");
+  EXPECT_EQ(check_run({"train.momentum_start=nan"}),
+            "[config] train.momentum_start = nan (--set) is not finite; give a number in [0, 1)");
+}
+
+TEST(Check, ACorrectionFindsTheWeightsItNeeds) {
+  EXPECT_EQ(check_run({"correction.name=hindsight"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=lone", "train.clip=0"}), "fine");
+  EXPECT_EQ(check_run({"pipeline.schedule=lone", "train.clip=0", "correction.name=hindsight"}),
+            "[config] correction 'hindsight' needs the weights that a gradient was taken at, but "
+            "schedule 'lone' does not keep them; set pipeline.schedule to one of 1f1b, 2bw, gpipe, "
+            "looped, or choose another correction");
+}
+
 TEST(Check, Data) {
   EXPECT_EQ(check_run({"data.train=[]"}),
             "[config] there is nothing to train on; set data.train to text files, folders or "

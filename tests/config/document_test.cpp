@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace penstock::config {
 namespace {
 
@@ -26,6 +28,20 @@ TEST(ReadDocument, FlattensSectionsAndKeepsPlaces) {
   EXPECT_EQ(find(document, "a.b.y")->value, Value(2.5));
   EXPECT_EQ(find(document, "a.b.list")->value, Value(TextList{"p", "q"}));
   EXPECT_EQ(find(document, "a.b.numbers")->value, Value(IntegerList{1, 2}));
+}
+
+TEST(ReadDocument, TheTablesOfTheListAreSectionsWithNumbers) {
+  const Document document = read_document(
+      "[[optimizer.group]]\nx = 1\n[[optimizer.group]]\nx = 2\n[other]\nlist = [{x = 3}]\n", "f");
+  ASSERT_EQ(document.sections.size(), 4u);
+  EXPECT_EQ(find(document, "optimizer.group.0.x")->value, Value(std::int64_t{1}));
+  EXPECT_EQ(find(document, "optimizer.group.1.x")->value, Value(std::int64_t{2}));
+  EXPECT_EQ(find(document, "optimizer.group.1.x")->place, "f:4");
+  const auto second =
+      std::ranges::find(document.sections, "optimizer.group.1", &SectionHeader::name);
+  ASSERT_NE(second, document.sections.end());
+  EXPECT_EQ(second->place, "f:3");
+  EXPECT_FALSE(find(document, "other.list")->value.has_value());
 }
 
 TEST(ReadDocument, ValuesOfNoOptionHaveOnlyTheirText) {

@@ -55,7 +55,8 @@ inline Catalogue example_catalogue() {
                           {"muon", "orthogonal steps", "", matrix_options().specs(), true}};
   catalogue.corrections = {
       {"none", "as it is", "", {}, false},
-      {"error_feedback", "adds what was missed", "Paper B", correction_options().specs(), false}};
+      {"error_feedback", "adds what was missed", "Paper B", correction_options().specs(), false},
+      {"hindsight", "compares weights", "", {}, false, true}};
   const auto at_least_one_each = [](auto stages, auto micro_batches, auto) {
     return micro_batches < stages ? std::string("'2bw' has too few micro-batches; set more")
                                   : std::string();
@@ -66,7 +67,8 @@ inline Catalogue example_catalogue() {
   ScheduleSpec async{.name = "2bw", .summary = "without flush", .complaint = at_least_one_each};
   ScheduleSpec gpipe{.name = "gpipe", .summary = "all forwards first"};
   ScheduleSpec looped{.name = "looped", .summary = "two chunks", .default_chunks = 2};
-  ScheduleSpec lone{.name = "lone", .summary = "each alone", .updates_together = false};
+  ScheduleSpec lone{
+      .name = "lone", .summary = "each alone", .updates_together = false, .stashes_weights = false};
   catalogue.schedules = {flushed, async, gpipe, looped, lone};
   catalogue.read_grid = [](const std::string& path) {
     if (path == "missing.grid") throw user_error("grid", "there is no such file; give another");

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/random.h"
-#include "optim/helpers.h"
+#include "optim/trajectory.h"
 
 namespace penstock::delay {
 namespace {
@@ -16,21 +15,12 @@ namespace {
 using tests::correction;
 using tests::optimizer;
 
-at::Tensor normal(std::vector<std::int64_t> shape, const char* name) {
-  at::Tensor result = at::empty(shape, at::kDouble);
-  auto* values = result.mutable_data_ptr<double>();
-  for (std::int64_t i = 0; i < result.numel(); ++i) {
-    values[i] = random_normal(random_key(5, name), static_cast<std::uint64_t>(i));
-  }
-  return result;
-}
-
 /// f(W) = <W - target, H (W - target)> / 2 with a positive definite H.
 struct Quadratic {
   at::Tensor curvature, target;
 
-  Quadratic() : target(normal({6, 4}, "target")) {
-    const at::Tensor a = normal({6, 6}, "curvature");
+  Quadratic() : target(tests::normal({6, 4}, "target")) {
+    const at::Tensor a = tests::normal({6, 6}, "curvature");
     curvature = at::matmul(a, a.t()) / 6;
   }
   at::Tensor gradient(const at::Tensor& w) const { return at::matmul(curvature, w - target); }
@@ -51,7 +41,7 @@ std::vector<at::Tensor> delayed(const optim::Optimizer& rule, const Correction& 
   engine::ParameterUpdater updater(rule, correction, 0, x);
   for (std::int64_t t = 0; t < updates; ++t) {
     at::Tensor next = at::empty_like(x);
-    updater.apply(f.gradient(seen), {.step = t + 1, .lr = learning_rate(t)}, x, next);
+    updater.apply({f.gradient(seen)}, {.step = t + 1, .lr = learning_rate(t)}, {x, next});
     seen = x;
     x = next;
     path.push_back(x);
@@ -71,7 +61,7 @@ std::vector<at::Tensor> predicted(const optim::Optimizer& rule) {
   engine::ParameterUpdater updater(rule, *none, 0, y);
   for (std::int64_t t = 0; t < updates; ++t) {
     at::Tensor next = at::empty_like(y);
-    updater.apply(f.gradient(seen), {.step = t + 1, .lr = learning_rate(t)}, y, next);
+    updater.apply({f.gradient(seen)}, {.step = t + 1, .lr = learning_rate(t)}, {y, next});
     seen = place;
     const at::Tensor last_update = y - next;
     y = next;
@@ -118,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, ErrorFeedbackTest,
 TEST(ErrorFeedback, StepsAreExtrapolated) {
   const auto feedback = correction("error_feedback");
   optim::State state = feedback->init(at::zeros({2}));
-  const auto step = [&](float a, float b) { return feedback->step(at::tensor({a, b}), state); };
+  const auto step = [&](float a, float b) { return feedback->step(at::tensor({a, b}), state, {}); };
   EXPECT_TRUE(at::equal(step(3, -1), at::tensor({6.0F, -2.0F}))) << "doubles the first update";
   EXPECT_TRUE(at::equal(step(4, -1), at::tensor({5.0F, -1.0F}))) << "2 u - u_prev";
   EXPECT_TRUE(at::equal(step(0, 0), at::tensor({-4.0F, 1.0F})));
@@ -128,8 +118,8 @@ TEST(ErrorFeedback, StepsAreExtrapolated) {
 TEST(ErrorFeedback, LambdaScalesTheRepaidError) {
   const auto feedback = correction("error_feedback", {{"lambda", 0.5}});
   optim::State state = feedback->init(at::zeros({1}));
-  EXPECT_EQ(feedback->step(at::tensor({2.0F}), state).item<float>(), 3.0F);
-  EXPECT_EQ(feedback->step(at::tensor({4.0F}), state).item<float>(), 5.0F);
+  EXPECT_EQ(feedback->step(at::tensor({2.0F}), state, {}).item<float>(), 3.0F);
+  EXPECT_EQ(feedback->step(at::tensor({4.0F}), state, {}).item<float>(), 5.0F);
 }
 
 TEST(ErrorFeedback, ThePreviousUpdateCarriesItsOwnLearningRate) {
@@ -140,11 +130,11 @@ TEST(ErrorFeedback, ThePreviousUpdateCarriesItsOwnLearningRate) {
   at::Tensor x = at::zeros({3});
   engine::ParameterUpdater updater(*adamw, *feedback, 0, x);
   const at::Tensor gradient = at::full({3}, 4.0F);
-  updater.apply(gradient, {.step = 1, .lr = 0.5}, x, x);
+  updater.apply({gradient}, {.step = 1, .lr = 0.5}, {x, x});
   EXPECT_TRUE(at::equal(x, at::full({3}, -1.0F)));
-  updater.apply(gradient, {.step = 2, .lr = 0.25}, x, x);
+  updater.apply({gradient}, {.step = 2, .lr = 0.25}, {x, x});
   EXPECT_TRUE(at::equal(x, at::full({3}, -1.0F)));
-  updater.apply(gradient, {.step = 3, .lr = 0.25}, x, x);
+  updater.apply({gradient}, {.step = 3, .lr = 0.25}, {x, x});
   EXPECT_TRUE(at::equal(x, at::full({3}, -1.25F)));
 }
 
@@ -159,9 +149,9 @@ TEST(ErrorFeedback, LambdaZeroIsNoCorrectionBitForBit) {
     engine::ParameterUpdater plain(*rule, *none, 0.1, x);
     engine::ParameterUpdater corrected(*rule, *feedback, 0.1, y);
     for (std::int64_t k = 0; k < golden.updates(); ++k) {
-      const optim::UpdateContext context{k + 1, golden.lr(k)};
-      plain.apply(golden["wide.grads"][k], context, x, x);
-      corrected.apply(golden["wide.grads"][k], context, y, y);
+      const engine::ParameterUpdater::Moment moment{k + 1, golden.lr(k)};
+      plain.apply({golden["wide.grads"][k]}, moment, {x, x});
+      corrected.apply({golden["wide.grads"][k]}, moment, {y, y});
       ASSERT_TRUE(at::equal(x, y)) << name << ", update " << k;
     }
   }
@@ -171,22 +161,72 @@ TEST(ErrorFeedback, KeepsOneBufferOfItsOwn) {
   const auto feedback = correction("error_feedback");
   const at::Tensor weight = at::ones({3, 5});
   optim::State state = feedback->init(weight);
-  ASSERT_EQ(state.size(), 1U);
-  EXPECT_EQ(state.begin()->second.nbytes(), 4U * 15U);
-  at::Tensor step = feedback->step(at::ones({3, 5}), state);
+  ASSERT_EQ(state.tensors.size(), 1U);
+  EXPECT_EQ(state.tensors.begin()->second.nbytes(), 4U * 15U);
+  at::Tensor step = feedback->step(at::ones({3, 5}), state, {});
   step.fill_(9);  // the caller's to change
-  EXPECT_TRUE(at::equal(feedback->step(at::ones({3, 5}), state), at::ones({3, 5})));
+  EXPECT_TRUE(at::equal(feedback->step(at::ones({3, 5}), state, {}), at::ones({3, 5})));
 }
 
-TEST(ErrorFeedback, RefusesANegativeLambda) {
+TEST(ErrorFeedback, WithoutDelayTheStepIsTheUpdateWhichIsRemembered) {
+  const auto feedback = correction("error_feedback");
+  optim::State state = feedback->init(at::zeros({1}));
+  const auto step = [&](float u, std::int64_t delay) {
+    return feedback->step(at::tensor({u}), state, {.delay = delay}).item<float>();
+  };
+  EXPECT_EQ(step(3, 0), 3) << "the first update of a run is not doubled";
+  EXPECT_EQ(step(4, 1), 5) << "2 * 4 - 3";
+  EXPECT_EQ(step(4, 0), 4);
+  EXPECT_EQ(step(1, 2), -2) << "2 * 1 - 4";
+}
+
+TEST(ErrorFeedback, LambdaGoesEvenlyToItsFinalValue) {
+  const auto feedback =
+      correction("error_feedback",
+                 {{"lambda", 1.0}, {"schedule", std::string("linear")}, {"final_lambda", 0.5}});
+  // u = 4 after 2: the error 2 is repaid by 1, 0.75, 0.625
+  for (const auto& [progress, expected] : {std::pair(0.0, 6.0F), {0.5, 5.5F}, {0.75, 5.25F}}) {
+    optim::State state = feedback->init(at::zeros({1}));
+    feedback->step(at::tensor({2.0F}), state, {});
+    const auto step = feedback->step(at::tensor({4.0F}), state, {.progress = progress});
+    EXPECT_EQ(step.item<float>(), expected) << progress;
+  }
+}
+
+TEST(ErrorFeedback, RemembersInBf16WhereToldTo) {
+  const auto feedback = correction("error_feedback", {{"state", std::string("bf16")}});
+  const at::Tensor weight = at::ones({3, 5});
+  optim::State state = feedback->init(weight);
+  EXPECT_EQ(state.tensors.at("previous_update").nbytes(), 2U * 15U);
+  // 1 + 2^-9 has no bf16; 1 is next to it
+  const at::Tensor u = at::full({3, 5}, 1.0F + 0x1p-9F);
+  feedback->step(u, state, {});
+  const at::Tensor step = feedback->step(u, state, {});
+  EXPECT_TRUE(at::equal(step, at::full({3, 5}, 1.0F + 0x1p-8F))) << "u + (u - 1)";
+  const auto rule = optimizer("adamw");
+  tests::expect_continues(*rule, *feedback, {33, 33});
+}
+
+TEST(ErrorFeedback, RefusesOptionsOutOfRange) {
   EXPECT_THROW(correction("error_feedback", {{"lambda", -0.5}}), UserError);
+  EXPECT_THROW(correction("error_feedback", {{"lambda", std::nan("")}}), UserError);
+  EXPECT_THROW(correction("error_feedback", {{"state", std::string("fp16")}}), UserError);
+  try {
+    correction("error_feedback", {{"final_lambda", 0.5}});
+    FAIL() << "took an option without effect";
+  } catch (const UserError& error) {
+    EXPECT_STREQ(error.what(),
+                 "[config] error_feedback: final_lambda = 0.5 has no part in schedule = \"fixed\"; "
+                 "set schedule = \"linear\"");
+  }
 }
 
 TEST(NoCorrection, StepsAreTheUpdates) {
   const auto none = correction("none");
   optim::State state = none->init(at::zeros({2}));
-  EXPECT_TRUE(state.empty());
-  EXPECT_TRUE(at::equal(none->step(at::tensor({3.0F, -1.0F}), state), at::tensor({3.0F, -1.0F})));
+  EXPECT_TRUE(state.tensors.empty());
+  EXPECT_TRUE(
+      at::equal(none->step(at::tensor({3.0F, -1.0F}), state, {}), at::tensor({3.0F, -1.0F})));
 }
 
 }  // namespace

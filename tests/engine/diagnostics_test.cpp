@@ -83,9 +83,11 @@ TEST(ChangeSample, IsExactForSmallParameters) {
   const at::Tensor u2 = at::randn({10, 20});
   const at::Tensor w1 = at::randn({10, 20});
   const at::Tensor w2 = at::randn({10, 20});
-  sample.before(u1, w1);
+  sample.before(w1);
+  sample.watch_update(u1);
   EXPECT_TRUE(std::isnan(sample.after(w2).update_change));
-  sample.before(u2, w2);
+  sample.before(w2);
+  sample.watch_update(u2);
   const auto change = sample.after(w1);
   const auto square = [](const at::Tensor& t) {
     return t.to(at::kDouble).square().sum().item<double>();
@@ -101,9 +103,11 @@ TEST(ChangeSample, EstimatesLargeOnes) {
   const at::Tensor u1 = at::randn({300, 700});
   const at::Tensor u2 = u1 + 0.5 * at::randn({300, 700});
   ChangeSample sample(u1);
-  sample.before(u1, u1);
+  sample.before(u1);
+  sample.watch_update(u1);
   sample.after(u1);
-  sample.before(u2.t().contiguous().t(), u1);  // as a transposed result of an optimizer
+  sample.before(u1);
+  sample.watch_update(u2.t().contiguous().t());  // as a transposed result of an optimizer
   const auto change = sample.after(u1 - u2);
   // 4096 samples of a chi-square of one degree: the deviation of the mean is sqrt(2 / 4096) = 2.2
   // %; six of them.

@@ -131,25 +131,33 @@ TEST_P(PipelineTest, TheSameRunTwiceGivesTheSameBits) {
   expect_same_bits(run_engine(c), run_engine(c));
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, PipelineTest,
-                         testing::Values(Variant{"adamw", {}},
-                                         Variant{"adamw_tied", {"model.tied=true"}},
-                                         Variant{"muon_ef",
-                                                 {"optimizer.name=muon", "optimizer.lr=2e-2",
-                                                  "correction.name=error_feedback"}},
-                                         Variant{"muon_ef_tied_bf16",
-                                                 {"optimizer.name=muon", "optimizer.lr=2e-2",
-                                                  "correction.name=error_feedback",
-                                                  "model.tied=true", "train.precision=bf16"}}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Variants, PipelineTest,
+    testing::Values(
+        Variant{"adamw", {}},
+        Variant{"lion_dc_asgd_bf16",
+                {"optimizer.name=lion", "correction.name=dc_asgd", "train.precision=bf16"}},
+        Variant{"adamw_tied", {"model.tied=true"}},
+        Variant{"muon_ef",
+                {"optimizer.name=muon", "optimizer.lr=2e-2", "correction.name=error_feedback"}},
+        Variant{"muon_ef_tied_bf16",
+                {"optimizer.name=muon", "optimizer.lr=2e-2", "correction.name=error_feedback",
+                 "model.tied=true", "train.precision=bf16"}}),
+    [](const auto& test) { return test.param.name; });
 
 TEST(Pipeline, PipeDreamIsADelayOfItsDepthOnEveryStageBitForBit) {
-  for (const auto& [stages, micro_batches] :
-       std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {4, 1}, {6, 1}, {4, 2}, {3, 4}}) {
+  for (const auto& [stages, micro_batches, correction] :
+       std::vector<std::tuple<int, int, std::string>>{{1, 1, "error_feedback"},
+                                                      {2, 1, "dc_asgd"},
+                                                      {4, 1, "error_feedback"},
+                                                      {6, 1, "staleness_lr"},
+                                                      {4, 2, "error_feedback"},
+                                                      {4, 1, "dc_asgd"},
+                                                      {3, 4, "weight_prediction"}}) {
     SCOPED_TRACE(testing::Message() << "d=" << stages << " m=" << micro_batches);
     const auto c =
         small_config({"pipeline.schedule=pipedream", "train.clip=0",
-                      "correction.name=error_feedback", "pipeline.stages=" + std::to_string(stages),
+                      "correction.name=" + correction, "pipeline.stages=" + std::to_string(stages),
                       "pipeline.micro_batches=" + std::to_string(micro_batches)});
     // FIFO of d-1-s micro-batches: with m = 1 that many updates.
     const auto version = [stages, micro_batches](int stage, std::int64_t i) {

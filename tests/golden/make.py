@@ -200,6 +200,10 @@ def make_llama(tied):
 STEPS = 12
 SHAPES = {"tall": (24, 7), "wide": (5, 33), "square": (16, 16), "vector": (13,)}
 ADAMW = dict(betas=(0.9, 0.95), eps=1e-8)
+NADAM = dict(betas=(0.99, 0.999), eps=1e-8, momentum_decay=0.004)
+SGD = {"sgd": dict(momentum=0.9, dampening=0.0, nesterov=False),
+       "sgd_dampened": dict(momentum=0.9, dampening=0.3, nesterov=False),
+       "sgd_nesterov": dict(momentum=0.9, dampening=0.0, nesterov=True)}
 MUON = dict(momentum=0.95, nesterov=True, eps=1e-7, coefficients=(3.4445, -4.7750, 2.0315),
             iterations=5)
 DECAY = 0.1
@@ -258,6 +262,41 @@ def run_adamw(weight, gradients, rates, decay):
             m_hat, v_hat = m[i] / (1 - b1 ** (k + 1)), v[i] / (1 - b2 ** (k + 1))
             w[i] -= rate * decay * w[i] + rate * m_hat / (math.sqrt(v_hat) + ADAMW["eps"])
         after.append(torch.tensor(w, dtype=torch.float64).reshape(weight.shape))
+    return torch.stack(after)
+
+
+def run_nadam(weight, gradients, rates):
+    """NAdam as in its report, with decoupled decay; the products of mu are formed anew every time,
+    element by element on Python's floats."""
+    (b1, b2), psi = NADAM["betas"], NADAM["momentum_decay"]
+
+    def mu(t):
+        return b1 * (1 - 0.5 * 0.96 ** (t * psi))
+
+    w, m, v = weight.double().flatten().tolist(), [0.0] * weight.numel(), [0.0] * weight.numel()
+    after = []
+    for t, rate in enumerate(rates, start=1):
+        g = gradients[t - 1].double().flatten().tolist()
+        passed = math.prod(mu(i) for i in range(1, t + 1))
+        for i, gi in enumerate(g):
+            m[i] = b1 * m[i] + (1 - b1) * gi
+            v[i] = b2 * v[i] + (1 - b2) * gi * gi
+            ahead = mu(t + 1) * m[i] / (1 - passed * mu(t + 1)) + (1 - mu(t)) * gi / (1 - passed)
+            w[i] -= rate * DECAY * w[i]
+            w[i] -= rate * ahead / (math.sqrt(v[i] / (1 - b2 ** t)) + NADAM["eps"])
+        after.append(torch.tensor(w, dtype=torch.float64).reshape(weight.shape))
+    return torch.stack(after)
+
+
+def run_sgd(weight, gradients, rates, momentum, dampening, nesterov):
+    """Heavy ball with coupled decay: the buffer as a sum over all gradients so far."""
+    w, seen, after = weight.double(), [], []
+    for k, rate in enumerate(rates):
+        seen.append(gradients[k].double() + DECAY * w)
+        buffer = sum(momentum ** (k - i) * (g if i == 0 else (1 - dampening) * g)
+                     for i, g in enumerate(seen))
+        w = w - rate * (seen[-1] + momentum * buffer if nesterov else buffer)
+        after.append(w)
     return torch.stack(after)
 
 
@@ -350,6 +389,31 @@ def make_optimizers():
     return tensors, about
 
 
+def make_torch_optimizers():
+    """More of torch.optim, from the weights, gradients and rates of optimizers.safetensors."""
+    weights, gradients = make_gradients()
+    rates = learning_rates()
+    tensors = {}
+    torch.set_default_dtype(torch.float64)  # NAdam keeps its product of mu in the default type
+    for name in SHAPES:
+        w, g = weights[name], gradients[name]
+        cases = [("nadamw", run_torch(torch.optim.NAdam, w, g, rates, weight_decay=DECAY,
+                                      decoupled_weight_decay=True, **NADAM),
+                  run_nadam(w, g, rates))]
+        for label, options in SGD.items():
+            if label != "sgd_dampened" or name == "tall":
+                cases.append((label, run_torch(torch.optim.SGD, w, g, rates, weight_decay=DECAY,
+                                               **options), run_sgd(w, g, rates, **options)))
+        for label, after, other in cases:
+            error = relative_difference(other, after)
+            print(f"{label} {name}: transcription differs from torch by {error:.1e}")
+            require(error < 1e-13, f"{label} {name}: the transcription disagrees with torch")
+            tensors[f"{name}.{label}"] = after
+    torch.set_default_dtype(torch.float32)
+    about = {"steps": STEPS, "weight_decay": DECAY, "nadamw": NADAM, "sgd": SGD}
+    return tensors, about
+
+
 # ---------------------------------------------------------------------------------------- files
 
 
@@ -398,7 +462,8 @@ def main():
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     files = {"llama_tiny.safetensors": lambda: make_llama(tied=False),
              "llama_tiny_tied.safetensors": lambda: make_llama(tied=True),
-             "optimizers.safetensors": make_optimizers}
+             "optimizers.safetensors": make_optimizers,
+             "torch_optimizers.safetensors": make_torch_optimizers}
     for name, make in files.items():
         tensors, about = make()
         if arguments.check:

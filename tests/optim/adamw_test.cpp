@@ -1,11 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <string>
 
 #include "base/error.h"
-#include "optim/helpers.h"
+#include "optim/trajectory.h"
 
 namespace penstock::optim {
 namespace {
@@ -33,6 +32,16 @@ TEST_P(AdamWTest, FollowsTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AdamWTest, testing::Values("tall", "wide", "square", "vector"));
+
+TEST(AdamW, FollowsItsTranscription) {
+  tests::expect_follows(
+      {.optimizer = "adamw", .momentum = 0.9, .update = [](const tests::History& h) {
+         const auto t = static_cast<double>(h.g.size());
+         const double m = tests::average(h.g, h.momentum) / (1 - tests::product(h.momentum));
+         const double v = tests::average(tests::squares(h.g), 0.95) / (1 - std::pow(0.95, t));
+         return h.lr * m / (std::sqrt(v) + 1e-8);
+       }});
+}
 
 TEST(AdamW, FollowsTorchWithoutDecay) {
   const GoldenUpdates golden;
@@ -75,34 +84,13 @@ TEST(AdamW, DefaultsAreThoseOfLanguageModels) {
 }
 
 TEST(AdamW, StateIsEightBytesPerParameterAndContinuesWithTheSameBits) {
-  const GoldenUpdates golden;
   const auto adamw = optimizer("adamw");
-  const at::Tensor gradients = golden["tall.grads"];
-  State state = adamw->init(gradients[0]);
-  std::size_t bytes = 0;
-  for (const auto& [name, tensor] : state) bytes += tensor.nbytes();
-  EXPECT_EQ(bytes, 8U * static_cast<std::size_t>(gradients[0].numel()));
-
-  for (std::int64_t k = 0; k < 6; ++k) adamw->update(gradients[k], state, {k + 1, golden.lr(k)});
-  State saved;
-  for (const auto& [name, tensor] : state) saved[name] = tensor.clone();
-  const auto other = optimizer("adamw");
-  for (std::int64_t k = 6; k < 12; ++k) {
-    const UpdateContext context{k + 1, golden.lr(k)};
-    EXPECT_TRUE(at::equal(other->update(gradients[k], saved, context),
-                          adamw->update(gradients[k], state, context)));
-  }
+  const at::Tensor weight = at::ones({5, 7});
+  EXPECT_EQ(tests::state_bytes_per_element(adamw->init(weight), weight), 8);
+  tests::expect_continues(*adamw, *tests::correction("error_feedback"), {33, 33});
 }
 
-TEST(AdamW, LeavesTheGradientAloneAndPassesNanOn) {
-  const auto adamw = optimizer("adamw");
-  at::Tensor gradient = at::tensor({1.0F, std::numeric_limits<float>::quiet_NaN(), 2.0F});
-  const at::Tensor before = gradient.clone();
-  State state = adamw->init(gradient);
-  const at::Tensor u = adamw->update(gradient, state, {.step = 1, .lr = 0.1});
-  EXPECT_TRUE(at::allclose(gradient, before, 0, 0, true));
-  EXPECT_TRUE(at::equal(u.isnan(), before.isnan()));
-}
+TEST(AdamW, PassesNanOn) { tests::expect_nan_passes_on(*optimizer("adamw")); }
 
 TEST(AdamW, RefusesOptionsOutOfRange) {
   EXPECT_THROW(optimizer("adamw", {{"beta1", 1.0}}), UserError);

@@ -43,13 +43,17 @@ inline delay::CorrectionPtr correction(const std::string& name, const Options& c
   return delay::make(component(delay::registry(), name, changed));
 }
 
-/// The given weights and gradients of tests/golden/optimizers.safetensors.
+/// The given weights and gradients of tests/golden/optimizers.safetensors, and the results there
+/// and in torch_optimizers.safetensors.
 class GoldenUpdates {
  public:
-  GoldenUpdates()
-      : tensors_(checkpoint::read_safetensors(std::filesystem::path(PENSTOCK_TEST_DATA) / "golden" /
-                                              "optimizers.safetensors")
-                     .tensors) {}
+  GoldenUpdates() {
+    for (const char* file : {"optimizers.safetensors", "torch_optimizers.safetensors"}) {
+      tensors_.merge(
+          checkpoint::read_safetensors(std::filesystem::path(PENSTOCK_TEST_DATA) / "golden" / file)
+              .tensors);
+    }
+  }
 
   at::Tensor operator[](const std::string& name) const { return tensors_.at(name); }
 
@@ -61,7 +65,8 @@ class GoldenUpdates {
     engine::ParameterUpdater updater(optimizer, *none, weight_decay, weight);
     std::vector<at::Tensor> after;
     for (std::int64_t k = 0; k < updates(); ++k) {
-      updater.apply(tensors_.at(shape + ".grads")[k], {.step = k + 1, .lr = lr(k)}, weight, weight);
+      updater.apply({tensors_.at(shape + ".grads")[k]}, {.step = k + 1, .lr = lr(k)},
+                    {weight, weight});
       after.push_back(weight.clone());
     }
     return at::stack(after);

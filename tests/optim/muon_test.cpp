@@ -47,7 +47,7 @@ class MuonBf16Test : public testing::TestWithParam<const char*> {};
 TEST_P(MuonBf16Test, FollowsTorchsMuon) {
   const std::string shape = GetParam();
   const GoldenUpdates golden;
-  const auto muon = optimizer("muon", {{"newton_schulz", std::string("bf16")}});
+  const auto muon = optimizer("muon", {{"ns_precision", std::string("bf16")}});
   const at::Tensor after = golden.run(shape, *muon, muon->weight_decay());
   const at::Tensor start = golden[shape + ".weight"].to(at::kDouble);
   // Compared on the way travelled, not on the weights, which hardly move. Both round to bf16 (2^-8)
@@ -97,7 +97,9 @@ TEST(Muon, DefaultsAndWhatItTakes) {
   EXPECT_EQ(options.at("momentum"), config::Value(0.95));
   EXPECT_EQ(options.at("nesterov"), config::Value(true));
   EXPECT_EQ(options.at("scale"), config::Value(std::string("match_rms_adamw")));
-  EXPECT_EQ(options.at("newton_schulz"), config::Value(std::string("fp32")));
+  EXPECT_EQ(options.at("ns_precision"), config::Value(std::string("fp32")));
+  EXPECT_EQ(options.at("ns_coefficients"), config::Value(std::string("classic")));
+  EXPECT_EQ(options.at("ns_steps"), config::Value(std::int64_t{5}));
   EXPECT_EQ(options.at("weight_decay"), config::Value(0.1));
   EXPECT_TRUE(muon().spec.takes_matrices_only);
 }
@@ -108,12 +110,12 @@ TEST(Muon, StateIsFourBytesPerParameterAndContinuesWithTheSameBits) {
   const at::Tensor gradients = golden["tall.grads"];
   State state = first->init(gradients[0]);
   std::size_t bytes = 0;
-  for (const auto& [name, tensor] : state) bytes += tensor.nbytes();
+  for (const auto& [name, tensor] : state.tensors) bytes += tensor.nbytes();
   EXPECT_EQ(bytes, 4U * static_cast<std::size_t>(gradients[0].numel()));
 
   for (std::int64_t k = 0; k < 6; ++k) first->update(gradients[k], state, {k + 1, golden.lr(k)});
   State saved;
-  for (const auto& [name, tensor] : state) saved[name] = tensor.clone();
+  for (const auto& [name, tensor] : state.tensors) saved.tensors[name] = tensor.clone();
   const auto second = optimizer("muon");
   for (std::int64_t k = 6; k < 12; ++k) {
     const UpdateContext context{k + 1, golden.lr(k)};
@@ -131,9 +133,9 @@ TEST(Muon, LeavesTheGradientAlone) {
     State state = muon->init(gradient);
     at::Tensor u = muon->update(gradient, state, {.step = 1, .lr = 0.1});
     EXPECT_TRUE(at::equal(gradient, golden["tall.grads"][0]));
-    const at::Tensor momentum = state.at("momentum").clone();
+    const at::Tensor momentum = state.tensors.at("momentum").clone();
     u.fill_(7);  // the caller's to change
-    EXPECT_TRUE(at::equal(state.at("momentum"), momentum));
+    EXPECT_TRUE(at::equal(state.tensors.at("momentum"), momentum));
   }
 }
 

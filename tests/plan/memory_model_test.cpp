@@ -53,9 +53,12 @@ TEST(MemoryModelTest, Bf16HasMasters) {
 
 TEST(MemoryModelTest, OptimizerStateByKind) {
   auto workload = tiny();
-  workload.state = {.matrix = 1, .other = 2, .correction = 1, .newton_schulz = true};
+  workload.state.bytes = [](const model::Parameter& parameter) {
+    const bool is_matrix = parameter.kind == model::ParameterKind::matrix;
+    return (is_matrix ? 8.0 : 12.0) * static_cast<double>(parameter.count());
+  };
   const auto use = memory_of(make_workload(workload), two_stages("1f1b"), 0);
-  EXPECT_EQ(use.optimizer, 4 * (192 + 2 * 136 + 328));
+  EXPECT_EQ(use.optimizer, 8 * 192 + 12 * 136);
 }
 
 TEST(MemoryModelTest, RecomputationKeepsInputs) {
@@ -89,6 +92,7 @@ TEST(MemoryModelTest, ATiedHeadSharesWeightsWithinAPieceOnly) {
   const auto one = candidate("1f1b", {1, 8, 1}, {4});
   EXPECT_EQ(memory_of(workload, one, 0).weights, (760 - 128) * 4);
   EXPECT_EQ(memory_of(workload, one, 0).gradients, 760 * 4);
+  EXPECT_EQ(memory_of(workload, one, 0).optimizer, (760 - 128) * 8);
   EXPECT_EQ(memory_of(workload, two_stages("1f1b"), 1).weights, 432 * 4);
   // Both ends of the V lie on stage 0, in different pieces.
   const auto v = candidate("zb-v", {2, 8, 2}, {1, 1, 1, 1});

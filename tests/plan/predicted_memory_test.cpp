@@ -33,6 +33,10 @@ TEST(PredictedMemory, IsThatOfThePlannedStage) {
   planned.recompute = Recompute::block;
   auto workload = tiny(16);
   workload.model.vocab = 300;
+  // Two tensors and two numbers.
+  workload.state.bytes = [](const model::Parameter& parameter) {
+    return 8.0 * static_cast<double>(parameter.count()) + 2 * 8;
+  };
   workload = make_workload(workload);
   for (const int stage : {0, 1}) {
     const auto expected = memory_of(workload, planned, stage);
@@ -47,9 +51,9 @@ TEST(PredictedMemory, CountsTheStateOfOptimizerAndCorrection) {
   const auto base = predicted_memory(configured({"optimizer.name=adamw"}), 0);
   const auto more =
       predicted_memory(configured({"optimizer.name=muon", "correction.name=error_feedback"}), 0);
-  // Muon: one tensor of the 192 weights in matrices instead of two; one of the
-  // correction for all 2600.
-  EXPECT_EQ(more.optimizer - base.optimizer, 4 * (2600 - 192));
+  // Muon: one tensor of the 192 weights in four matrices instead of two, and none of their two
+  // numbers; one of the correction for all 2600.
+  EXPECT_EQ(more.optimizer - base.optimizer, 4 * (2600 - 192) - 4 * 2 * 8);
 }
 
 }  // namespace

@@ -44,14 +44,22 @@ TEST(RelayedLines, ThatAllRanksSayComeOnce) {
 
 TEST(RelayedLines, ThatAreAnnouncedComeOnceAndPlain) {
   RelayedLines lines(2);
-  lines.announce("failure");
-  lines.announce("failure");
+  lines.announce("failure", now);
+  lines.announce("failure", now);
   lines.take(1, "failure\n", now);
   lines.take(0, "failure\n", now);
   EXPECT_THAT(lines.rest(), ElementsAre("failure"));
   lines.take(0, "other\n", now);
-  lines.announce("other");
+  lines.announce("other", now);
   EXPECT_THAT(lines.rest(), ElementsAre("other"));
+}
+
+TEST(RelayedLines, ThatComeAgainLaterAreShownAgain) {
+  RelayedLines lines(2);
+  for (const auto& time : {now, now + RelayedLines::memory / 2, now + 2 * RelayedLines::memory}) {
+    lines.take(1, "disk full\n", time);
+  }
+  EXPECT_THAT(lines.rest(), ElementsAre("[rank 1] disk full", "[rank 1] disk full"));
 }
 
 TEST(RelayedLines, RememberTheLastOfEachRank) {

@@ -147,9 +147,11 @@ struct PlainStage {
   model::StageTensors weights(std::int64_t version) const {
     return model::weight_views(layout, versions.at(static_cast<std::size_t>(version)));
   }
-  void update(std::int64_t batch) {
+  void update(std::int64_t batch, std::int64_t delay) {
     at::Tensor next = at::zeros_like(versions.back());
-    updater.apply(batch, gradients, versions.back(), next);
+    const auto seen = static_cast<std::size_t>(batch - delay);
+    updater.apply(batch, {.values = gradients, .delay = delay, .seen = versions.at(seen)},
+                  {versions.back(), next});
     versions.push_back(next);
     gradients.zero_();
   }
@@ -307,7 +309,9 @@ RunResult run_plain_loop(const config::Config& config,
     const double factor = std::min(1.0, config.train.clip / (norm + 1e-6));
     if (config.train.clip > 0 && factor < 1) gradients.mul_(factor);
     at::Tensor next = at::zeros_like(plain.versions.back());
-    updater.apply(b, gradients, plain.versions.back(), next);
+    updater.apply(
+        b, {.values = gradients, .delay = b - version_read(b), .seen = plain.compute_copy(read)},
+        {plain.versions.back(), next});
     plain.versions.push_back(next);
   }
   for (const auto& parameter : plain.layout.parameters) {
@@ -345,7 +349,9 @@ RunResult run_loop_by_stage(const config::Config& config, const VersionRule& rul
                                   model::gradient_views(stage.layout, stage.gradients));
       }
     }
-    for (auto& stage : stages) stage.update(b);
+    for (int s = 0; s < d; ++s) {
+      stages[static_cast<std::size_t>(s)].update(b, b - rule.forward(s, b * m));
+    }
     result.losses.push_back(loss);
   }
   for (const auto& stage : stages) {

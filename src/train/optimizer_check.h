@@ -1,0 +1,14 @@
+#pragma once
+// Whether a run's optimizers can be what the configuration says, found out before anything large is
+// done.
+
+#include "config/config.h"
+
+namespace penstock::train {
+
+/// Routes every parameter, and adds up the memory of optimizer states, weights and gradients where
+/// all of them are to be in this process.
+/// Errors: the UserErrors of optim::route() and optim::require_state_fits().
+void check_optimizers(const config::Config& config, bool whole_model_here);
+
+}  // namespace penstock::train
