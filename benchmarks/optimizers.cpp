@@ -51,8 +51,8 @@ struct Arguments {
 /// Something that is timed: one pass over `elements`, which reads and writes `bytes`.
 class Case {
  public:
-  Case(std::string name, std::string correction, std::int64_t elements)
-      : name(std::move(name)), correction(std::move(correction)), elements(elements) {}
+  Case(std::string of, std::string with, std::int64_t count)
+      : name(std::move(of)), correction(std::move(with)), elements(count) {}
   virtual ~Case() = default;
   Case(const Case&) = delete;
   Case& operator=(const Case&) = delete;
@@ -68,8 +68,8 @@ class Case {
 
 class Copy final : public Case {
  public:
-  explicit Copy(std::int64_t elements)
-      : Case("copy", "", elements), from_(at::ones({elements})), to_(at::zeros({elements})) {
+  explicit Copy(std::int64_t count)
+      : Case("copy", "", count), from_(at::ones({count})), to_(at::zeros({count})) {
     bytes = 8.0 * static_cast<double>(elements);
   }
   void run() override {
@@ -97,11 +97,11 @@ config::ComponentConfig with_defaults(const Entry& entry) {
 /// Updates as in 2bw: from one slot into the other; under bf16 in place, with a copy.
 class Update final : public Case {
  public:
-  Update(const optim::Entry& rule, const delay::Entry& correction, std::int64_t rows,
+  Update(const optim::Entry& rule, const delay::Entry& wrapper, std::int64_t rows,
          std::int64_t columns, bool bf16)
-      : Case(rule.spec.name, correction.spec.name, rows * columns),
+      : Case(rule.spec.name, wrapper.spec.name, rows * columns),
         optimizer_(rule.make(with_defaults(rule))),
-        correction_(correction.make(with_defaults(correction))),
+        correction_(wrapper.make(with_defaults(wrapper))),
         gradient_(at::randn({rows, columns})),
         slots_{at::randn({rows, columns}) * 0.02, at::zeros({bf16 ? 1 : rows, columns})},
         updater_(*optimizer_, *correction_, 0.1, slots_[0]) {
@@ -110,7 +110,7 @@ class Update final : public Case {
     double per_element = 3 * sizeof(float) + (bf16 ? 2 : 0);
     const at::Tensor element = at::zeros({1, 1});
     for (const auto& state : {optimizer_->init(element), correction_->init(element)}) {
-      for (const auto& [name, tensor] : state.tensors) {
+      for (const auto& [key, tensor] : state.tensors) {
         per_element += 2 * static_cast<double>(tensor.element_size());
       }
     }

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
-#include <functional>
+#include <iterator>
 #include <string_view>
 
 #include "base/error.h"

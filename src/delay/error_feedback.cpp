@@ -1,14 +1,14 @@
-// Error feedback: step_t = u_t + lambda (u_t - u_{t-1}), u_{-1} = 0. What step t should have used
-// is known one update later and repaid then. Source: Zmushko et al. 2026, arXiv 2606.30634, with
-// lambda = 1.
+// Error feedback: step_t = u_t + lambda (u_t - u_{t-1}). What step t should have used is known one
+// update later and repaid then. Source: Zmushko et al. 2026, arXiv 2606.30634, with lambda = 1.
 //
-// With delay 0 nothing is late and the step is u_t, which is remembered all the same. The first
-// update of a run is such a one in every schedule, so it is not doubled. u_{t-1} holds the learning
-// rate of its own update. Decoupled decay is outside u and not repaid, coupled decay is inside.
-// The weights are those of the plain iteration minus lambda times the last update; they are what is
-// evaluated, saved and exported.
-
-#include <algorithm>
+// Kept is what the weights are ahead of the plain iteration, a_t = lambda u_t, which is what they
+// are evaluated, saved and exported with: step_t = u_t + a_t - a_{t-1}. Where a gradient was not
+// late a_t = 0, so that no update is lost or doubled where the delay or lambda changes; the first
+// update of a run is such a one in every schedule. u_{t-1} holds the learning rate of its own
+// update. Decoupled decay is outside u and not repaid, coupled decay is inside.
+//
+// For an average of gradients with momentum b, one update late, the largest stable learning rate is
+// reached with lambda = 2 b / (2 - b)^2 (docs/results/corrections.md).
 
 #include "base/error.h"
 #include "delay/elementwise.h"
@@ -40,18 +40,19 @@ const config::OptionTable<Options>& option_table() {
                 "lambda at the end of the run, for schedule = \"linear\"")
           .choice("state", &Options::state, Precision::fp32,
                   {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},
-                  "precision in which the last update is remembered");
+                  "precision of what is remembered");
   return table;
 }
 
 struct Rule {
-  static constexpr std::array state_names = {"previous_update"};
+  static constexpr std::array state_names = {"ahead"};
   double lambda;
 
   template <class T>
-  T operator()(const T& u, T& previous) const {
-    const T step = u + (u - previous) * kernels::number<T>(lambda);
-    previous = u;
+  T operator()(const T& u, T& ahead) const {
+    const T next = u * kernels::number<T>(lambda);
+    const T step = u + (next - ahead);
+    ahead = next;
     return step;
   }
 };
@@ -70,7 +71,7 @@ class ErrorFeedback final : public StepCorrection<Rule> {
   optim::State init(const at::Tensor& weight) const override {
     const bool bf16 = options_.state == config::Precision::bf16;
     const at::Tensor none = bf16 ? at::zeros_like(weight, at::kBFloat16) : at::zeros_like(weight);
-    return {{{"previous_update", none}}, {}};
+    return {{{"ahead", none}}, {}};
   }
 
  private:

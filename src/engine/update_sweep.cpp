@@ -34,7 +34,7 @@ void add_multiple(const float* in, float factor, float* out, std::int64_t n) {
 /// `newest` and `next` may be the same.
 PENSTOCK_VECTORIZE
 void move(const float* newest, float keep, const float* step, float* next, std::int64_t n) {
-#pragma GCC ivdep
+  PENSTOCK_INDEPENDENT_ITERATIONS
   for (std::int64_t i = 0; i < n; ++i) next[i] = newest[i] * keep - step[i];
 }
 

@@ -56,14 +56,14 @@ struct Sweep {
 namespace elementwise {
 
 template <class Rule, std::size_t... I, std::size_t... S>
-PENSTOCK_VECTORIZE void run(const Rule& rule, const float* const* inputs, float* const* states,
-                            float* out, std::int64_t n, std::index_sequence<I...>,
-                            std::index_sequence<S...>) {
+PENSTOCK_VECTORIZE_TEMPLATE void run(const Rule& rule, const float* const* inputs,
+                                     float* const* states, float* out, std::int64_t n,
+                                     std::index_sequence<I...>, std::index_sequence<S...>) {
   // Copies, so that the compiler knows that the loop's stores change none of them.
   const Rule own = rule;
   const std::array<const float*, sizeof...(I)> in{inputs[I]...};
   [[maybe_unused]] const std::array<float*, sizeof...(S)> state{states[S]...};
-#pragma GCC ivdep
+  PENSTOCK_INDEPENDENT_ITERATIONS
   for (std::int64_t i = 0; i < n; ++i) out[i] = own(in[I][i]..., state[S][i]...);
 }
 

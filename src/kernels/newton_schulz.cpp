@@ -40,11 +40,10 @@ at::Tensor start(const at::Tensor& gradient, const NewtonSchulz& options) {
 
 /// Rows of a block for a Gram matrix [n, n]; n itself is the plain product. More blocks save more
 /// multiplications, but small products are slow, and in bf16 each costs about 10 us besides.
-/// Measured on one thread for n = 64 .. 1024 (benchmarks/newton_schulz).
+/// Measured on one thread for n = 64 .. 1024 (benchmarks/newton_schulz.cpp).
 std::int64_t block_rows(std::int64_t n, at::ScalarType precision) {
   if (precision == at::kBFloat16) return n < 384 ? n : 192;
-  if (n < 128) return n;
-  return n < 256 ? 32 : 64;
+  return n < 128 ? n : 64;
 }
 
 /// One matrix on the CPU. Nothing is transposed in memory: of a tall one A is X^T X.

@@ -9,3 +9,12 @@
 #else
 #define PENSTOCK_VECTORIZE
 #endif
+
+// For function templates, which clang cannot clone: it vectorises them for the build's own target.
+#if defined(__clang__)
+#define PENSTOCK_VECTORIZE_TEMPLATE
+#define PENSTOCK_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define PENSTOCK_VECTORIZE_TEMPLATE PENSTOCK_VECTORIZE
+#define PENSTOCK_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#endif

@@ -11,9 +11,11 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <iterator>
 #include <span>
-#include <utility>
+#include <vector>
 
 #include "base/sum_of_squares.h"
 #include "optim/elementwise.h"

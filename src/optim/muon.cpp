@@ -1,6 +1,6 @@
-// Muon: buf <- mu buf + (1 - mu) g; U = (1 - mu) g + mu buf (Nesterov) or buf;
-// u = lr scale NS(U). Source: Jordan et al. 2024 ("Muon"); scale match_rms_adamw from Liu et al.
-// 2025, arXiv 2502.16982.
+// Muon: buf <- mu buf + (1 - mu) g; U = buf + lead (buf - buf_before); u = lr scale NS(U).
+// Nesterov's U = (1 - mu) g + mu buf is a lead of mu; the option `lead` comes on top of it. Source:
+// Jordan et al. 2024 ("Muon"); scale match_rms_adamw from Liu et al. 2025, arXiv 2502.16982.
 //
 // Every parameter is orthogonalised as a whole. Query, key and value are parameters of their own
 // here, and so are gate and up, so there are no fused projections to be split; heads are not split.
@@ -16,6 +16,7 @@ struct Options : OrthogonalizationOptions {
   double weight_decay = 0;
   double momentum = 0;
   bool nesterov = true;
+  double lead = 0;
   Scale scale = Scale::match_rms_adamw;
 };
 
@@ -27,7 +28,9 @@ const config::OptionTable<Options>& option_table() {
         .real("weight_decay", &Options::weight_decay, 0.1, Range::at_least(0),
               "decoupled weight decay")
         .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
-        .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum");
+        .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
+        .real("lead", &Options::lead, 0.0, Range::at_least(0),
+              "how many updates further the momentum is extrapolated");
     add_scale(options, Scale::match_rms_adamw);
     add_orthogonalization(options);
     return options;
@@ -68,8 +71,8 @@ class Muon final : public Optimizer {
   at::Tensor direction(const at::Tensor& gradient, State& state,
                        const UpdateContext& context) const {
     const double mu = context.momentum.value_or(options_.momentum);
-    const at::Tensor& momentum = state.tensors.at("momentum").lerp_(gradient, 1 - mu);
-    return options_.nesterov ? gradient.lerp(momentum, mu) : momentum;
+    return advance(state.tensors.at("momentum"), gradient, mu,
+                   (options_.nesterov ? mu : 0) + options_.lead);
   }
 
   const Options options_;

@@ -17,6 +17,7 @@ struct Options : OrthogonalizationOptions {
   double momentum = 0;
   double beta2 = 0;
   bool nesterov = true;
+  double lead = 0;
   Scale scale = Scale::original;
 };
 
@@ -30,7 +31,9 @@ const config::OptionTable<Options>& option_table() {
         .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
         .real("beta2", &Options::beta2, 0.95, Range::below(0, 1),
               "average of the rows' mean squares")
-        .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum");
+        .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
+        .real("lead", &Options::lead, 0.0, Range::at_least(0),
+              "how many updates further the momentum is extrapolated");
     add_scale(options, Scale::original);
     add_orthogonalization(options);
     return options;
@@ -76,8 +79,8 @@ class NorMuon final : public Optimizer {
   at::Tensor direction(const at::Tensor& gradient, State& state,
                        const UpdateContext& context) const {
     const double mu = context.momentum.value_or(options_.momentum);
-    const at::Tensor& momentum = state.tensors.at("momentum").lerp_(gradient, 1 - mu);
-    return options_.nesterov ? gradient.lerp(momentum, mu) : momentum;
+    return advance(state.tensors.at("momentum"), gradient, mu,
+                   (options_.nesterov ? mu : 0) + options_.lead);
   }
 
   /// Keeps the norm of `o`.

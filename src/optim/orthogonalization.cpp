@@ -19,6 +19,12 @@ double scale_factor(Scale scale, const at::Tensor& matrix) {
   return 1;
 }
 
+at::Tensor advance(at::Tensor& momentum, const at::Tensor& gradient, double mu, double lead) {
+  const at::Tensor change = (gradient - momentum).mul_(1 - mu);
+  momentum.add_(change);
+  return momentum.add(change, lead);
+}
+
 std::vector<at::Tensor> orthogonalize(const std::vector<at::Tensor>& directions,
                                       const OrthogonalizationOptions& options) {
   const bool bf16 = options.ns_precision == config::Precision::bf16;

@@ -25,6 +25,10 @@ struct OrthogonalizationOptions {
   config::Precision ns_precision = config::Precision::fp32;
 };
 
+/// momentum <- mu momentum + (1 - mu) gradient; returns momentum + lead (momentum - the one
+/// before). Nesterov's direction, (1 - mu) gradient + mu momentum, is a lead of mu.
+at::Tensor advance(at::Tensor& momentum, const at::Tensor& gradient, double mu, double lead);
+
 /// Of each direction [r, c], all of one shape: on the CPU one by one, elsewhere all at once. The
 /// same bits as one alone on the CPU.
 std::vector<at::Tensor> orthogonalize(const std::vector<at::Tensor>& directions,

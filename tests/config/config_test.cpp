@@ -222,10 +222,11 @@ TEST(Config, AGroupInheritsFromTheSectionThatNamesItsOptimizer) {
 
 TEST(Config, AGroupOfAnotherOptimizerInheritsAsTheFallbackDoes) {
   // adamw takes every parameter, so what [optimizer.fallback] says counts for nothing.
-  const Config config = parse_small({"optimizer.lr=0.5", "optimizer.weight_decay=0.25",
-                                     "optimizer.beta=0.5", "optimizer.fallback.lr=0.125",
-                                     "optimizer.fallback.beta=0.75", "optimizer.group.0.match=*",
-                                     "optimizer.group.0.name=muon", "optimizer.group.1.match=*"});
+  const Config config =
+      parse_small({"optimizer.lr=0.5", "optimizer.weight_decay=0.25", "optimizer.beta=0.5",
+                   "optimizer.fallback.name=muon", "optimizer.fallback.lr=0.125",
+                   "optimizer.fallback.momentum=0.75", "optimizer.group.0.match=*",
+                   "optimizer.group.0.name=muon", "optimizer.group.1.match=*"});
   const auto& muon = config.groups[0].optimizer.options;
   EXPECT_EQ(muon.at("lr"), Value(0.5));
   EXPECT_EQ(muon.at("weight_decay"), Value(0.25));

@@ -168,24 +168,25 @@ TEST(ErrorFeedback, KeepsOneBufferOfItsOwn) {
   EXPECT_TRUE(at::equal(feedback->step(at::ones({3, 5}), state, {}), at::ones({3, 5})));
 }
 
-TEST(ErrorFeedback, WithoutDelayTheStepIsTheUpdateWhichIsRemembered) {
+TEST(ErrorFeedback, NoUpdateIsLostWhereTheDelayChanges) {
   const auto feedback = correction("error_feedback");
   optim::State state = feedback->init(at::zeros({1}));
   const auto step = [&](float u, std::int64_t delay) {
     return feedback->step(at::tensor({u}), state, {.delay = delay}).item<float>();
   };
   EXPECT_EQ(step(3, 0), 3) << "the first update of a run is not doubled";
-  EXPECT_EQ(step(4, 1), 5) << "2 * 4 - 3";
-  EXPECT_EQ(step(4, 0), 4);
-  EXPECT_EQ(step(1, 2), -2) << "2 * 1 - 4";
+  EXPECT_EQ(step(4, 1), 8) << "now 4 ahead of 3 + 4";
+  EXPECT_EQ(step(5, 1), 6) << "2 * 5 - 4: now 5 ahead of 3 + 4 + 5";
+  EXPECT_EQ(step(4, 0), -1) << "at 3 + 4 + 5 + 4";
+  EXPECT_EQ(step(1, 2), 2) << "1 ahead";
 }
 
 TEST(ErrorFeedback, LambdaGoesEvenlyToItsFinalValue) {
   const auto feedback =
       correction("error_feedback",
                  {{"lambda", 1.0}, {"schedule", std::string("linear")}, {"final_lambda", 0.5}});
-  // u = 4 after 2: the error 2 is repaid by 1, 0.75, 0.625
-  for (const auto& [progress, expected] : {std::pair(0.0, 6.0F), {0.5, 5.5F}, {0.75, 5.25F}}) {
+  // u = 4 after 2, which had lambda = 1: 4 + 4 lambda - 2
+  for (const auto& [progress, expected] : {std::pair(0.0, 6.0F), {0.5, 5.0F}, {0.75, 4.5F}}) {
     optim::State state = feedback->init(at::zeros({1}));
     feedback->step(at::tensor({2.0F}), state, {});
     const auto step = feedback->step(at::tensor({4.0F}), state, {.progress = progress});
@@ -197,7 +198,7 @@ TEST(ErrorFeedback, RemembersInBf16WhereToldTo) {
   const auto feedback = correction("error_feedback", {{"state", std::string("bf16")}});
   const at::Tensor weight = at::ones({3, 5});
   optim::State state = feedback->init(weight);
-  EXPECT_EQ(state.tensors.at("previous_update").nbytes(), 2U * 15U);
+  EXPECT_EQ(state.tensors.at("ahead").nbytes(), 2U * 15U);
   // 1 + 2^-9 has no bf16; 1 is next to it
   const at::Tensor u = at::full({3, 5}, 1.0F + 0x1p-9F);
   feedback->step(u, state, {});

@@ -2,12 +2,14 @@
 // m <- b m + (1 - b) g, u = lr m: the exact limits of lr * h, through the classes that train
 // models. Source of the limits: the roots of z^2 - (1+b-(1-b)a) z + b (synchronous), z^2 - (1+b) z
 // + b + (1-b) a (delay 1), z^3 - (1+b) z^2 + (b + 2 (1-b) a) z - (1-b) a (with error feedback), a =
-// lr h, leave the unit circle there.
+// lr h, leave the unit circle there. With lambda = 2 b / (2 - b)^2 the limit of error feedback is
+// the highest, (2 - b)^2 / (4 (1 - b)); studies/correction/quadratic.py derives and checks it.
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <ostream>
+#include <string>
 #include <vector>
 
 #include "optim/helpers.h"
@@ -37,7 +39,8 @@ struct Case {
   int gradient_delay;
   const char* correction;
   double momentum;
-  double limit;  // of lr * h
+  double limit;       // of lr * h
+  double lambda = 1;  // of error feedback
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
@@ -53,7 +56,9 @@ std::vector<double> growth(const Case& c, const optim::Optimizer& optimizer, dou
                            const std::vector<double>& curvatures, double start = 1) {
   const auto count = static_cast<std::int64_t>(curvatures.size());
   const at::Tensor h = at::tensor(curvatures, at::kDouble).view({1, count});
-  const auto correction = tests::correction(c.correction);
+  const auto correction = c.correction == std::string("error_feedback")
+                              ? tests::correction(c.correction, {{"lambda", c.lambda}})
+                              : tests::correction(c.correction);
   at::Tensor x = at::full({1, count}, start, at::kDouble);
   at::Tensor seen = x.clone();  // the weights of the gradient: one update old under delay
   engine::ParameterUpdater updater(optimizer, *correction, 0, x);
@@ -94,6 +99,8 @@ INSTANTIATE_TEST_SUITE_P(Limits, StabilityTest,
                                          Case{1, "none", 0.95, 1.0}, Case{1, "none", 0.99, 1.0},
                                          Case{1, "error_feedback", 0, 0.618},
                                          Case{1, "error_feedback", 0.9, 2.702},
+                                         Case{1, "error_feedback", 0.9, 3.025, 1.8 / 1.21},
+                                         Case{1, "error_feedback", 0.95, 5.5125, 1.9 / 1.1025},
                                          Case{1, "error_feedback", 0.95, 4.0},
                                          Case{1, "error_feedback", 0.99, 9.51}));
 

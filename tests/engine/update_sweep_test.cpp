@@ -249,6 +249,16 @@ TEST(UpdateSweep, ShowsEveryElementOfTheUpdateOnce) {
   EXPECT_TRUE(at::equal(next, 0.5 - u));
 }
 
+TEST(UpdateSweep, TheSampleOfALargeParameterIsTheSameOnBothWays) {
+  const auto sample = [](Path path) {
+    const Result result = run({"sgd"}, {"none"}, {167, 101}, {.path = path});
+    return result.state.tensor("sample.previous_update.w");
+  };
+  const at::Tensor sweep = sample(Path::sweep);
+  EXPECT_EQ(sweep.numel(), 4096);
+  EXPECT_TRUE(at::allclose(sweep, sample(Path::tensors), 1e-4, 1e-5));
+}
+
 TEST(UpdateSweep, TakesContiguousTensorsOfFp32AndBf16) {
   EXPECT_TRUE(sweepable(at::ones({2, 3})));
   EXPECT_TRUE(sweepable(at::ones({2, 3}, at::kBFloat16)));

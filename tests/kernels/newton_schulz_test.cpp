@@ -104,6 +104,8 @@ class NewtonSchulzTest : public testing::TestWithParam<std::tuple<Shape, Coeffic
   NewtonSchulz fp32{.coefficients = std::get<1>(GetParam())};
   NewtonSchulz bf16{.coefficients = std::get<1>(GetParam()), .precision = at::kBFloat16};
 
+  const tests::Threads one_thread{1};  // decompositions of small matrices are slow on more
+
   bool cancels_in_bf16() const {
     return bf16.coefficients == Coefficients::polar_express &&
            std::min(rows, columns) < many_singular_values;

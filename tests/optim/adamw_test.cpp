@@ -43,6 +43,23 @@ TEST(AdamW, FollowsItsTranscription) {
        }});
 }
 
+TEST(AdamW, ALeadExtrapolatesTheAverage) {
+  tests::expect_follows(
+      {.optimizer = "adamw",
+       .options = {{"lead", 2.0}},
+       .momentum = 0.9,
+       .update = [](const tests::History& h) {
+         const auto t = static_cast<double>(h.g.size());
+         tests::History before = h;
+         before.g.pop_back();
+         before.momentum.pop_back();
+         const double m = tests::average(h.g, h.momentum);
+         const double change = m - tests::average(before.g, before.momentum);
+         const double v = tests::average(tests::squares(h.g), 0.95) / (1 - std::pow(0.95, t));
+         return h.lr * (m + 2 * change) / (1 - tests::product(h.momentum)) / (std::sqrt(v) + 1e-8);
+       }});
+}
+
 TEST(AdamW, FollowsTorchWithoutDecay) {
   const GoldenUpdates golden;
   const at::Tensor after = golden.run("vector", *optimizer("adamw"), 0);
@@ -71,6 +88,7 @@ TEST(AdamW, EveryOptionIsUsed) {
     EXPECT_GT(worst_error(run({{key, value}}), expected), 1e-3) << key;
   }
   EXPECT_GT(worst_error(run({{"eps", 1e-2}}), expected), 1e-4);
+  EXPECT_GT(worst_error(run({{"lead", 0.5}}), expected), 1e-3);
   EXPECT_EQ(optimizer("adamw", {{"lr", 0.7}})->peak_lr(), 0.7);
   EXPECT_EQ(optimizer("adamw", {{"weight_decay", 0.3}})->weight_decay(), 0.3);
 }

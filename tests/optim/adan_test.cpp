@@ -46,6 +46,9 @@ TEST(Adan, TheFirstUpdateHasNoChangeOfTheGradient) {
   const at::Tensor u = adan->update(gradient, state, {.step = 1, .lr = 0.25});
   // m / bc1 = g, n / bc3 = g^2: u = lr sign(g), to a few roundings
   EXPECT_TRUE(at::allclose(u, at::tensor({0.25F, -0.25F}), 1e-6, 0));
+  EXPECT_TRUE(at::equal(state.tensors.at("change"), at::zeros({2})));
+  adan->update(gradient + 1, state, {.step = 2, .lr = 0.25});
+  EXPECT_TRUE(at::allclose(state.tensors.at("change"), at::full({2}, 0.08F), 1e-6, 0));
 }
 
 TEST(Adan, KeepsACopyOfThePreviousGradient) {

@@ -65,6 +65,7 @@ inline double matrix_lr(std::int64_t update) {
 inline std::vector<at::Tensor> run_matrix(
     const optim::Optimizer& optimizer, MatrixShape shape,
     const std::function<void(std::int64_t, const at::Tensor&, optim::State&)>& watch = {}) {
+  const Threads one(1);  // decompositions of small matrices are slow on more
   at::Tensor weight = normal({shape.rows, shape.columns}, "weight");
   optim::State state = optimizer.init(weight);
   std::vector<at::Tensor> after;
@@ -161,6 +162,7 @@ inline std::int64_t tensor_bytes(const optim::State& state) {
 /// Stops after `until` updates, copies the state, and goes on with both.
 inline void expect_same_bits_after_restoring(const optim::Entry& entry, MatrixShape shape,
                                              std::int64_t until, const Changes& changes = {}) {
+  const Threads one(1);
   const auto first = make(entry, changes);
   const auto second = make(entry, changes);
   optim::State state = first->init(matrix_gradient(shape, 0));
@@ -188,6 +190,7 @@ inline void expect_same_bits_after_restoring(const optim::Entry& entry, MatrixSh
 /// is.
 inline void expect_nan_to_pass(const optim::Entry& entry, const Changes& changes = {},
                                std::int64_t first_move = 1) {
+  const Threads one(1);
   constexpr MatrixShape shape{6, 4};
   for (const std::int64_t poisoned : {1, 5, 12}) {
     const auto optimizer = make(entry, changes);
@@ -207,6 +210,7 @@ inline void expect_nan_to_pass(const optim::Entry& entry, const Changes& changes
 /// A momentum in the context counts for the option `key`.
 inline void expect_momentum_from_context(const optim::Entry& entry, const std::string& key,
                                          const Changes& changes = {}) {
+  const Threads one(1);
   constexpr MatrixShape shape{6, 4};
   Changes with_option = changes;
   with_option[key] = 0.7;
@@ -230,6 +234,7 @@ inline void expect_momentum_from_context(const optim::Entry& entry, const std::s
 
 /// init() of a tensor without memory tells the same names and bytes.
 inline void expect_size_without_memory(const optim::Entry& entry) {
+  const Threads one(1);
   const auto optimizer = make(entry);
   const optim::State real = optimizer->init(at::zeros({6, 4}));
   const optim::State meta =
@@ -244,6 +249,7 @@ inline void expect_size_without_memory(const optim::Entry& entry) {
 
 /// The gradient is read only, and the returned update is the caller's.
 inline void expect_tensors_to_be_apart(const optim::Entry& entry, const Changes& changes = {}) {
+  const Threads one(1);
   constexpr MatrixShape shape{6, 4};
   const auto optimizer = make(entry, changes);
   optim::State state = optimizer->init(matrix_gradient(shape, 0));
@@ -263,6 +269,7 @@ inline void expect_tensors_to_be_apart(const optim::Entry& entry, const Changes&
 
 /// update_batch() gives the bits of update().
 inline void expect_batch_to_change_nothing(const optim::Entry& entry, const Changes& changes = {}) {
+  const Threads one(1);
   constexpr MatrixShape shape{9, 5};
   const auto optimizer = make(entry, changes);
   std::vector<optim::State> together(3), alone(3);

@@ -77,6 +77,36 @@ TEST(Muon, NesterovAndMomentumAreUsed) {
   EXPECT_EQ(optimizer("muon", {{"weight_decay", 0.3}})->weight_decay(), 0.3);
 }
 
+TEST(Muon, NesterovIsALeadOfTheMomentum) {
+  const GoldenUpdates golden;
+  for (const char* const name : {"muon", "normuon"}) {
+    const auto run = [&](bool nesterov, double lead) {
+      return golden.run("wide", *optimizer(name, {{"nesterov", nesterov}, {"lead", lead}}), 0.1);
+    };
+    EXPECT_TRUE(at::equal(run(true, 0), run(false, 0.95))) << name;
+    EXPECT_TRUE(at::allclose(run(true, 1.05), run(false, 2), 1e-4, 1e-5)) << name;
+    EXPECT_GT(worst_error(run(true, 1.05), run(true, 0)), 5e-4) << name;
+  }
+}
+
+TEST(Muon, ALeadIsWhatItsFormulaSays) {
+  // G and H of one direction each: after G and H the momentum is b (1-b) G + (1-b) H; with a lead L
+  // the direction is that plus L (1-b) (H - (1-b) G), and only ratios matter to the polar factor.
+  const double b = 0.5;
+  const double lead = 3;
+  const auto muon = optimizer("muon", {{"momentum", b}, {"nesterov", false}, {"lead", lead}});
+  const at::Tensor g = at::eye(2);
+  const at::Tensor h = at::tensor({1.0F, 2.0F, 0.5F, -1.0F}).view({2, 2});
+  State state = muon->init(g);
+  muon->update(g, state, {.step = 1, .lr = 1});
+  const at::Tensor u = muon->update(h, state, {.step = 2, .lr = 1});
+  const at::Tensor direction = b * (1 - b) * g + (1 - b) * h + lead * (1 - b) * (h - (1 - b) * g);
+  const auto fresh = optimizer("muon", {{"momentum", 0.0}, {"nesterov", false}});
+  State none = fresh->init(g);
+  const at::Tensor expected = fresh->update(direction, none, {.step = 1, .lr = 1});
+  EXPECT_TRUE(at::allclose(u, expected, 1e-4, 1e-5));
+}
+
 TEST(Muon, WithoutNesterovItOrthogonalisesTheMomentum) {
   // With the same gradient in every update the direction is the gradient's, whatever its weight.
   const GoldenUpdates golden;

@@ -79,16 +79,22 @@ TEST(NorMuon, TheComparisonSeesWrongRules) {
 TEST(NorMuon, TheFirstUpdateHasRowsOfOneSizeAndMuonsNorm) {
   // s = 0.05 mean O^2 for every row, so all rows of P have the same root mean square.
   const at::Tensor gradient = tests::matrix_gradient({24, 7}, 1);
-  const auto update = [&](const Entry& entry) {
+  State muon_state;
+  State state;
+  const auto update = [&](const Entry& entry, State& kept) {
     const auto optimizer = make(entry, {{"scale", std::string("original")}});
-    State state = optimizer->init(gradient);
-    return optimizer->update(gradient, state, {.step = 1, .lr = 0.1}).to(at::kDouble);
+    kept = optimizer->init(gradient);
+    return optimizer->update(gradient, kept, {.step = 1, .lr = 0.1}).to(at::kDouble);
   };
-  const at::Tensor u = update(normuon());
+  const at::Tensor u = update(normuon(), state);
+  const at::Tensor o = update(muon(), muon_state) / (0.1 * std::sqrt(24.0 / 7));
   const at::Tensor rows = u.norm(2, 1);
   // A dozen roundings.
   EXPECT_LT((rows.max() / rows.min() - 1).item<double>(), 12 * tests::fp32_rounding);
-  EXPECT_NEAR((u.norm() / update(muon()).norm()).item<double>(), 1, 12 * tests::fp32_rounding);
+  EXPECT_NEAR((u.norm() / o.norm()).item<double>(), 0.1 * std::sqrt(24.0 / 7),
+              12 * tests::fp32_rounding);
+  EXPECT_LT(tests::norm_error(state.tensors.at("row_squares"), 0.05 * o.square().mean(1, true)),
+            12 * tests::fp32_rounding);
 }
 
 TEST(NorMuon, ZeroStaysZero) {

@@ -30,7 +30,8 @@ TEST(OptimizerRegistry, EveryEntryCanBeMadeFromItsDefaults) {
 TEST(OptimizerRegistry, HoldsTheNamesOfTheConfiguration) {
   std::set<std::string> names;
   for (const auto& entry : registry()) names.insert(entry.spec.name);
-  for (const char* name : {"sgd", "signum", "adamw", "nadamw", "lion", "adan", "mars", "muon"}) {
+  for (const char* name : {"sgd", "signum", "adamw", "nadamw", "lion", "adan", "mars", "muon",
+                           "normuon", "soap", "scion", "basis_rotation"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
 }
@@ -45,7 +46,7 @@ TEST(OptimizerRegistry, EveryOptimizerMeetsItsContract) {
     EXPECT_GE(made->peak_momentum(), 0);
     EXPECT_LT(made->peak_momentum(), 1);
     if (!made->couples_weight_decay()) {
-      EXPECT_LT(made->keep({.lr = 0.1, .weight_decay = 0.1}), 1);
+      EXPECT_LT(made->keep({.step = 2, .lr = 0.1, .weight_decay = 0.1}), 1);
     }
     EXPECT_EQ(made->keep({.lr = 0.1, .weight_decay = 0}), 1);
     // state of tensors without memory

@@ -133,6 +133,7 @@ struct PlainRotation {
 /// `momentum_is_rotated`: whether m is kept in the rotated basis.
 inline double worst_equivariance_error(const optim::Entry& entry, MatrixShape shape,
                                        bool rotate_state, bool momentum_is_rotated) {
+  const Threads one(1);
   const at::Tensor p = orthogonal(shape.rows, "P");
   const at::Tensor q = orthogonal(shape.columns, "Q");
   const auto image = [&](const at::Tensor& x) { return p.matmul(x.to(at::kDouble)).matmul(q.t()); };

@@ -62,7 +62,7 @@ struct Problem {
   double lr(std::int64_t k) const { return 0.05 * (1 + 0.5 * std::cos(static_cast<double>(k))); }
   std::optional<double> momentum(std::int64_t k) const {
     if (!momentum_schedule) return std::nullopt;
-    return 0.5 + 0.03 * static_cast<double>(k);
+    return 0.5 + 0.035 * static_cast<double>(k);
   }
   engine::ParameterUpdater::Moment moment(std::int64_t k) const {
     const auto progress = static_cast<double>(k) / static_cast<double>(updates);
