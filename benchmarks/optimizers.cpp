@@ -43,6 +43,7 @@ struct Arguments {
   std::vector<std::string> only;
   std::vector<std::string> corrections = {"none", "error_feedback"};
   bool bf16 = false;
+  bool ns_bf16 = false;
   std::string step;  // a configuration: the update's share of its step
   std::int64_t tokens = 16384;
   bool json = false;
@@ -62,6 +63,7 @@ class Case {
   const std::string name;
   const std::string correction;
   const std::int64_t elements;
+  int repeats = 1;              // of a sample: some optimizers do more in every tenth update
   std::optional<double> bytes;  // none: not a single sweep
   std::vector<double> seconds;  // of the rounds
 };
@@ -86,10 +88,12 @@ class Copy final : public Case {
 };
 
 template <class Entry>
-config::ComponentConfig with_defaults(const Entry& entry) {
+config::ComponentConfig with_defaults(const Entry& entry, bool ns_bf16 = false) {
   config::ComponentConfig component{entry.spec.name, {}};
   for (const auto& option : entry.spec.options) {
     if (option.default_value) component.options[option.key] = *option.default_value;
+    if (ns_bf16 && option.key == "ns_precision")
+      component.options[option.key] = std::string("bf16");
   }
   return component;
 }
@@ -98,14 +102,15 @@ config::ComponentConfig with_defaults(const Entry& entry) {
 class Update final : public Case {
  public:
   Update(const optim::Entry& rule, const delay::Entry& wrapper, std::int64_t rows,
-         std::int64_t columns, bool bf16)
+         std::int64_t columns, bool bf16, bool ns_bf16)
       : Case(rule.spec.name, wrapper.spec.name, rows * columns),
-        optimizer_(rule.make(with_defaults(rule))),
+        optimizer_(rule.make(with_defaults(rule, ns_bf16))),
         correction_(wrapper.make(with_defaults(wrapper))),
         gradient_(at::randn({rows, columns})),
         slots_{at::randn({rows, columns}) * 0.02, at::zeros({bf16 ? 1 : rows, columns})},
         updater_(*optimizer_, *correction_, 0.1, slots_[0]) {
     if (bf16) compute_ = slots_[0].to(at::kBFloat16);
+    if (rule.spec.takes_matrices_only) repeats = 10;
     if (!updates_in_one_sweep()) return;
     double per_element = 3 * sizeof(float) + (bf16 ? 2 : 0);
     const at::Tensor element = at::zeros({1, 1});
@@ -153,7 +158,8 @@ std::vector<std::unique_ptr<Case>> make_cases(const Arguments& a) {
     for (const auto& correction : delay::registry()) {
       if (std::ranges::find(a.corrections, correction.spec.name) == a.corrections.end()) continue;
       cases.push_back(std::make_unique<Update>(rule, correction, matrix ? a.matrix_rows : a.rows,
-                                               matrix ? a.matrix_columns : a.columns, a.bf16));
+                                               matrix ? a.matrix_columns : a.columns, a.bf16,
+                                               a.ns_bf16));
     }
   }
   return cases;
@@ -277,8 +283,9 @@ void measure(const Arguments& a) {
   for (int round = 0; round < a.rounds; ++round) {
     for (auto& c : cases) {
       const auto begin = Clock::now();
-      c->run();
-      c->seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+      for (int i = 0; i < c->repeats; ++i) c->run();
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      c->seconds.push_back(seconds / c->repeats);
     }
     if (!a.json) fmt::print(stderr, "\rround {} of {}", round + 1, a.rounds);
   }
@@ -304,6 +311,7 @@ int main(int argc, char** argv) {
   app.add_option("--only", a.only, "names of optimizers; all without it");
   app.add_option("--correction", a.corrections, "names of corrections");
   app.add_flag("--bf16", a.bf16, "weights in place, with a bf16 copy, as bf16 runs have them");
+  app.add_flag("--ns-bf16", a.ns_bf16, "Newton-Schulz in bf16");
   app.add_option("--step", a.step, "configuration: each update as a share of its step instead")
       ->check(CLI::ExistingFile);
   app.add_option("--tokens", a.tokens, "of a batch of that step")->check(CLI::PositiveNumber);

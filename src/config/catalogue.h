@@ -23,6 +23,9 @@ struct ComponentSpec {
   bool takes_matrices_only = false;
   /// A correction that needs the weights the gradient was taken at, beside the newest ones.
   bool needs_seen_weights = false;
+  /// An optimizer whose lr and weight decay are on a scale of their own: no other optimizer takes
+  /// them over, and it takes over no other's.
+  bool has_own_lr_scale = false;
 };
 
 struct ScheduleSpec {

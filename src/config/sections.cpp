@@ -97,11 +97,21 @@ void inherit(SectionView& view, const std::string& key, const ComponentConfig& s
   }
 }
 
+/// inherited_options(), where both optimizers mean the same by them.
+void inherit_rate(SectionView& view, const std::string& optimizer, const ComponentConfig& source,
+                  const Catalogue& catalogue) {
+  for (const std::string& name : {optimizer, source.name}) {
+    const ComponentSpec* spec = find_component(catalogue.optimizers, name);
+    if (spec != nullptr && spec->has_own_lr_scale) return;
+  }
+  for (const std::string& key : inherited_options()) inherit(view, key, source);
+}
+
 SectionView view_fallback(Config& config, const Catalogue& catalogue) {
   if (!config.fallback) throw std::logic_error("this configuration has no [optimizer.fallback]");
   SectionView view =
       view_component("optimizer.fallback", "optimizer", *config.fallback, catalogue.optimizers);
-  for (const std::string& key : inherited_options()) inherit(view, key, config.optimizer);
+  inherit_rate(view, config.fallback->name, config.optimizer, catalogue);
   return view;
 }
 
@@ -115,7 +125,7 @@ void inherit_in_group(SectionView& view, const std::string& optimizer, const Con
                       const Catalogue& catalogue) {
   const bool is_fallback = uses_fallback(config, catalogue) && optimizer == config.fallback->name;
   if (optimizer != config.optimizer.name && !is_fallback) {
-    for (const std::string& key : inherited_options()) inherit(view, key, config.optimizer);
+    inherit_rate(view, optimizer, config.optimizer, catalogue);
     return;
   }
   const ComponentConfig& source =

@@ -51,7 +51,8 @@ std::optional<std::size_t> group_number(std::string_view name);
 /// `config` outlives the view.
 SectionView view_section(std::string_view name, Config& config, const Catalogue& catalogue);
 
-/// The options [optimizer.fallback] takes over from [optimizer] unless given. A group whose
+/// The options [optimizer.fallback] takes over from [optimizer] unless given, where both optimizers
+/// mean the same by them (ComponentSpec::has_own_lr_scale). A group whose
 /// optimizer is that of [optimizer] or of [optimizer.fallback] takes over all of that section's,
 /// and otherwise these of [optimizer].
 const std::vector<std::string>& inherited_options();

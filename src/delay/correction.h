@@ -17,7 +17,6 @@ struct DelayContext {
   std::int64_t delay = 1;  ///< Updates between the weights of the gradient and the newest ones.
   double keep = 1;         ///< The optimizer's factor of the newest weights in this update.
   double progress = 0;     ///< Of the run: number of this update / updates, in [0, 1).
-  double momentum = 0;     ///< The optimizer's, in this update; 0 where it has none.
 };
 
 /// Wraps any optimizer. In every update, in this order:

@@ -3,9 +3,10 @@
 //
 // Kept is what the weights are ahead of the plain iteration, a_t = lambda u_t, which is what they
 // are evaluated, saved and exported with: step_t = u_t + a_t - a_{t-1}. Where a gradient was not
-// late a_t = 0, so that no update is lost or doubled where the delay or lambda changes; the first
-// update of a run is such a one in every schedule. u_{t-1} holds the learning rate of its own
-// update. Decoupled decay is outside u and not repaid, coupled decay is inside.
+// late a_t = 0, so that no update is lost for good where the delay or lambda changes: the first
+// late step is (1 + lambda) u. The first update of a run is not late in any schedule. u_{t-1} holds
+// the learning rate of its own update. Decoupled decay is outside u and not repaid, coupled decay
+// is inside.
 //
 // For an average of gradients with momentum b, one update late, the largest stable learning rate is
 // reached with lambda = 2 b / (2 - b)^2 (docs/results/corrections.md).
@@ -31,12 +32,12 @@ const config::OptionTable<Options>& option_table() {
   using config::Range;
   static const auto table =
       config::OptionTable<Options>()
-          .real("lambda", &Options::lambda, 1.0, Range::at_least(0),
+          .real("lambda", &Options::lambda, 1.0, Range::between(0, 100),
                 "weight of the repaid error; 1 is one-step weight prediction")
           .choice("schedule", &Options::schedule, Schedule::fixed,
                   {{"fixed", Schedule::fixed}, {"linear", Schedule::linear}},
                   "whether lambda stays, or goes evenly to final_lambda over the run")
-          .real("final_lambda", &Options::final_lambda, 0.0, Range::at_least(0),
+          .real("final_lambda", &Options::final_lambda, 0.0, Range::between(0, 100),
                 "lambda at the end of the run, for schedule = \"linear\"")
           .choice("state", &Options::state, Precision::fp32,
                   {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}},

@@ -22,7 +22,7 @@ struct Options {
 
 const config::OptionTable<Options>& option_table() {
   static const auto table = config::OptionTable<Options>().real(
-      "horizon", &Options::horizon, 1.0, config::Range::at_least(0),
+      "horizon", &Options::horizon, 1.0, config::Range::between(0, 100),
       "how far ahead, in delays; 1: to the update that will use the gradient");
   return table;
 }

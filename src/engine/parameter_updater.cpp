@@ -31,15 +31,21 @@ ParameterUpdater::ParameterUpdater(const optim::Optimizer& optimizer,
 
 delay::DelayContext ParameterUpdater::delay_context(const Gradient& gradient,
                                                     const Moment& moment) const {
-  return {.delay = gradient.delay,
-          .progress = moment.progress,
-          .momentum = moment.momentum.value_or(optimizer_->peak_momentum())};
+  delay::DelayContext delay{.delay = gradient.delay, .progress = moment.progress};
+  delay.keep = optimizer_->keep(context_with(delay, moment));
+  return delay;
 }
 
 optim::UpdateContext ParameterUpdater::optimizer_context(const Gradient& gradient,
                                                          const Moment& moment) const {
+  return context_with({.delay = gradient.delay, .progress = moment.progress}, moment);
+}
+
+/// `delay` lacks the factor of the weights, which depends on the learning rate.
+optim::UpdateContext ParameterUpdater::context_with(const delay::DelayContext& delay,
+                                                    const Moment& moment) const {
   return {.step = moment.step,
-          .lr = moment.lr * correction_->lr_factor(delay_context(gradient, moment)),
+          .lr = moment.lr * correction_->lr_factor(delay),
           .weight_decay = weight_decay_,
           .momentum = moment.momentum};
 }
@@ -72,8 +78,7 @@ std::optional<GroupChange> ParameterUpdater::apply_in_one_sweep(const Gradient& 
                                                                 const WeightPlaces& weights) {
   if (!are_sweepable(weights) || !sweepable(gradient.values)) return std::nullopt;
   const optim::UpdateContext context = optimizer_context(gradient, moment);
-  delay::DelayContext delay = delay_context(gradient, moment);
-  delay.keep = optimizer_->keep(context);
+  const delay::DelayContext delay = delay_context(gradient, moment);
   const bool corrects = correction_->changes_gradient();
   if (corrects && optimizer_->looks_at_whole_gradient()) return std::nullopt;
   std::optional<kernels::Sweep> gradient_rule;
@@ -105,8 +110,7 @@ GroupChange ParameterUpdater::finish(const at::Tensor& update, const Gradient& g
                                      const Moment& moment, const WeightPlaces& weights) {
   // An orthogonalised tall matrix comes as a transposed view.
   const at::Tensor u = update.is_cpu() ? update.contiguous() : update;
-  delay::DelayContext delay = delay_context(gradient, moment);
-  delay.keep = optimizer_->keep(optimizer_context(gradient, moment));
+  const delay::DelayContext delay = delay_context(gradient, moment);
   change_.before(weights.newest);
   change_.watch_update(u);
   std::optional<kernels::Sweep> step_rule;

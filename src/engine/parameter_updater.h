@@ -52,6 +52,7 @@ class ParameterUpdater {
   std::optional<GroupChange> apply_in_one_sweep(const Gradient& gradient, const Moment& moment,
                                                 const WeightPlaces& weights);
   delay::DelayContext delay_context(const Gradient& gradient, const Moment& moment) const;
+  optim::UpdateContext context_with(const delay::DelayContext& delay, const Moment& moment) const;
   double coupled_decay() const;
 
   const optim::Optimizer* optimizer_;

@@ -41,17 +41,26 @@ StageUpdater::StageUpdater(const config::Config& config, const model::Layout& la
       correction_(delay::make(config.correction)) {
   for (const auto& group : config.groups) groups_.push_back(optim::make(group.optimizer));
   const auto routes = parameter_routes(config);
-  for (const auto& parameter : layout_.parameters) {
-    if (!parameter.updated) continue;
-    const optim::Route& route = routes.at(parameter.number);
-    const auto& optimizer = optimizer_of(route);
-    entries_.push_back({&parameter, &optimizer, route.lr_factor,
-                        ParameterUpdater(optimizer, *correction_, route.weight_decay,
-                                         model::weight_view(parameter, weights)),
-                        group_of(parameter.spec.kind)});
+  const auto chain = model::units(config.model);
+  auto parameter = layout_.parameters.begin();
+  for (auto u = static_cast<std::size_t>(layout_.range.first);
+       parameter != layout_.parameters.end(); ++u) {
+    for (const auto& tensor : chain.at(u).tensors) {
+      for (std::size_t p = 0; p < tensor.parameters.size(); ++p, ++parameter) {
+        if (parameter->updated) add_entry(*parameter, routes.at(parameter->number), u, weights);
+      }
+    }
   }
-  // A CPU is busy with one matrix, and there the bits must not depend on what else a stage holds.
   form_batches(together == Together::always || !weights.is_cpu());
+}
+
+void StageUpdater::add_entry(const model::Layout::Parameter& parameter, const optim::Route& route,
+                             std::size_t unit, const at::Tensor& weights) {
+  const auto& optimizer = optimizer_of(route);
+  entries_.push_back({&parameter, &optimizer, route.lr_factor, route.weight_decay, unit,
+                      ParameterUpdater(optimizer, *correction_, route.weight_decay,
+                                       model::weight_view(parameter, weights)),
+                      group_of(parameter.spec.kind)});
 }
 
 const optim::Optimizer& StageUpdater::optimizer_of(const optim::Route& route) const {
@@ -69,18 +78,17 @@ const optim::Optimizer& StageUpdater::optimizer_of(const optim::Route& route) co
 bool StageUpdater::goes_with(const Entry& entry, const Batch& batch) const {
   const Entry& other = entries_[batch.front()];
   const std::int64_t count = entry.place->spec.count();
-  return entry.optimizer == other.optimizer && entry.lr_factor == other.lr_factor &&
+  return entry.optimizer == other.optimizer && entry.unit == other.unit &&
+         entry.lr_factor == other.lr_factor && entry.weight_decay == other.weight_decay &&
          entry.group == other.group && entry.place->spec.shape == other.place->spec.shape &&
          static_cast<std::int64_t>(batch.size() + 1) * count <= most_at_once;
 }
 
 void StageUpdater::form_batches(bool together) {
   for (std::size_t e = 0; e < entries_.size(); ++e) {
-    const auto found =
-        !together ? batches_.end() : std::ranges::find_if(batches_, [&](const Batch& batch) {
-          return goes_with(entries_[e], batch);
-        });
-    if (found == batches_.end()) {
+    const auto found = std::ranges::find_if(
+        batches_, [&](const Batch& batch) { return goes_with(entries_[e], batch); });
+    if (!together || !entries_[e].optimizer->gains_by_batches() || found == batches_.end()) {
       batches_.push_back({e});
     } else {
       found->push_back(e);

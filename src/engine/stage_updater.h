@@ -48,6 +48,8 @@ class StageUpdater {
     const model::Layout::Parameter* place;
     const optim::Optimizer* optimizer;
     double lr_factor;
+    double weight_decay;
+    std::size_t unit;  // of the stage's range
     ParameterUpdater updater;
     std::string group;
   };
@@ -57,10 +59,13 @@ class StageUpdater {
     WeightPlaces weights;
     ParameterUpdater::Moment moment;
   };
-  /// Entries whose optimizer works on them at once: one, or several of equal shape.
+  /// Entries whose optimizer works on them at once: one, or several of equal shape in one unit. A
+  /// unit is never cut, so their number, and with it the bits, do not depend on the depth.
   using Batch = std::vector<std::size_t>;
 
   const optim::Optimizer& optimizer_of(const optim::Route& route) const;
+  void add_entry(const model::Layout::Parameter& parameter, const optim::Route& route,
+                 std::size_t unit, const at::Tensor& weights);
   void form_batches(bool together);
   bool goes_with(const Entry& entry, const Batch& batch) const;
   Work work_of(const Entry& entry, std::int64_t number, const Gradient& gradient,

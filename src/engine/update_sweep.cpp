@@ -76,7 +76,7 @@ class RuleRunner {
 
   void run(const float* const* inputs, float* out, std::int64_t begin, std::int64_t n,
            std::vector<Block>& blocks) const {
-    std::array<float*, 8> columns{};
+    std::array<float*, kernels::most_states> columns{};
     for (std::size_t s = 0; s < states_.size(); ++s) {
       columns.at(s) = states_[s].load(begin, n, blocks[s]);
     }

@@ -90,8 +90,12 @@ at::Tensor on_tensors(const Rule& rule, const std::vector<at::Tensor>& inputs,
 
 }  // namespace elementwise
 
+/// More states than any rule has; who calls a BlockRule makes room for so many.
+inline constexpr std::size_t most_states = 8;
+
 template <std::size_t inputs, std::size_t states, class Rule>
 std::unique_ptr<BlockRule> block_rule(Rule rule) {
+  static_assert(states <= most_states);
   return std::make_unique<elementwise::Block<Rule, inputs, states>>(std::move(rule));
 }
 

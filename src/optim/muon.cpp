@@ -29,7 +29,7 @@ const config::OptionTable<Options>& option_table() {
               "decoupled weight decay")
         .real("momentum", &Options::momentum, 0.95, Range::below(0, 1), "average of the gradient")
         .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
-        .real("lead", &Options::lead, 0.0, Range::at_least(0),
+        .real("lead", &Options::lead, 0.0, Range::between(0, 100),
               "how many updates further the momentum is extrapolated");
     add_scale(options, Scale::match_rms_adamw);
     add_orthogonalization(options);
@@ -51,6 +51,7 @@ class Muon final : public Optimizer {
     return update_batch({gradient}, {&state}, context).front();
   }
 
+  bool gains_by_batches() const override { return true; }
   std::vector<at::Tensor> update_batch(const std::vector<at::Tensor>& gradients,
                                        const std::vector<State*>& states,
                                        const UpdateContext& context) const override {

@@ -32,7 +32,7 @@ const config::OptionTable<Options>& option_table() {
         .real("beta2", &Options::beta2, 0.95, Range::below(0, 1),
               "average of the rows' mean squares")
         .flag("nesterov", &Options::nesterov, true, "look ahead along the momentum")
-        .real("lead", &Options::lead, 0.0, Range::at_least(0),
+        .real("lead", &Options::lead, 0.0, Range::between(0, 100),
               "how many updates further the momentum is extrapolated");
     add_scale(options, Scale::original);
     add_orthogonalization(options);
@@ -56,6 +56,7 @@ class NorMuon final : public Optimizer {
     return update_batch({gradient}, {&state}, context).front();
   }
 
+  bool gains_by_batches() const override { return true; }
   std::vector<at::Tensor> update_batch(const std::vector<at::Tensor>& gradients,
                                        const std::vector<State*>& states,
                                        const UpdateContext& context) const override {
@@ -101,7 +102,8 @@ Entry normuon() {
            .summary = "Muon with rows of one size",
            .source = "Li et al. 2025, arXiv 2510.05491",
            .options = option_table().specs(),
-           .takes_matrices_only = true},
+           .takes_matrices_only = true,
+           .has_own_lr_scale = true},
           [](const config::ComponentConfig& component) -> OptimizerPtr {
             return std::make_unique<NorMuon>(option_table().read(component.options));
           }};

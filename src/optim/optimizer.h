@@ -45,7 +45,9 @@ class Optimizer {
   virtual at::Tensor update(const at::Tensor& gradient, State& state,
                             const UpdateContext& context) const = 0;
 
-  /// update() of several parameters of one shape, for rules that gain by working on them at once.
+  /// Whether update_batch() is better than one update() after the other.
+  virtual bool gains_by_batches() const { return false; }
+  /// update() of several parameters of one shape and with one context.
   virtual std::vector<at::Tensor> update_batch(const std::vector<at::Tensor>& gradients,
                                                const std::vector<State*>& states,
                                                const UpdateContext& context) const;
@@ -69,6 +71,8 @@ class Optimizer {
   /// Whether weight_decay * W is added to the gradient; keep() is 1 then.
   virtual bool couples_weight_decay() const { return false; }
 
+  /// The options `lr` and `weight_decay`. They must be called so and be numbers: routing reads
+  /// them.
   virtual double peak_lr() const = 0;
   virtual double weight_decay() const = 0;
   /// The option that a momentum schedule moves.

@@ -62,6 +62,7 @@ class Scion final : public Optimizer {
     return update_batch({gradient}, {&state}, context).front();
   }
 
+  bool gains_by_batches() const override { return true; }
   std::vector<at::Tensor> update_batch(const std::vector<at::Tensor>& gradients,
                                        const std::vector<State*>& states,
                                        const UpdateContext& context) const override {
@@ -97,7 +98,8 @@ Entry scion() {
            .summary = "steps along a norm's ball: orthogonalised momentum, or signs for the head",
            .source = "Pethick et al. 2025, arXiv 2502.07529",
            .options = option_table().specs(),
-           .takes_matrices_only = true},
+           .takes_matrices_only = true,
+           .has_own_lr_scale = true},
           [](const config::ComponentConfig& component) -> OptimizerPtr {
             return std::make_unique<Scion>(option_table().read(component.options));
           }};

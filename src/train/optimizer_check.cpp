@@ -25,9 +25,9 @@ std::int64_t other_bytes(const config::Config& config,
 
 }  // namespace
 
-void check_optimizers(const config::Config& config, bool whole_model_here) {
+void check_optimizers(const config::Config& config) {
   const auto routes = engine::parameter_routes(config);
-  if (!whole_model_here || config.train.device != config::DeviceKind::cpu) return;
+  if (config.train.device != config::DeviceKind::cpu) return;
   const auto parameters = engine::parameter_infos(config.model);
   optim::require_state_fits(optim::state_of(config, parameters, routes),
                             other_bytes(config, parameters), physical_memory());

@@ -6,9 +6,9 @@
 
 namespace penstock::train {
 
-/// Routes every parameter, and adds up the memory of optimizer states, weights and gradients where
-/// all of them are to be in this process.
+/// Routes every parameter, and adds up the memory of optimizer states, weights and gradients. On a
+/// CPU all of them are to be in this machine's memory, whatever the number of ranks.
 /// Errors: the UserErrors of optim::route() and optim::require_state_fits().
-void check_optimizers(const config::Config& config, bool whole_model_here);
+void check_optimizers(const config::Config& config);
 
 }  // namespace penstock::train

@@ -150,7 +150,7 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
                         const StoppedRun* stopped) {
   std::ostream& out = output.text;
   (void)engine::usable_device(config.train.device);  // before the first tensor
-  check_optimizers(config, output.group == nullptr);
+  check_optimizers(config);
   const auto schedule = engine::proved_schedule(config);
   std::optional<ranks::ProcessRanks> others;
   if (output.group) others.emplace(*output.group, static_cast<int>(config.pipeline.stages));

@@ -127,6 +127,38 @@ TEST(StageUpdater, AdamwTakesEverything) {
   expect_routes(config, [&](ParameterKind) { return config.optimizer; });
 }
 
+TEST(StageUpdater, GroupsFactorsAndScheduledMomentumReachTheirParameters) {
+  const auto config =
+      small_config({"optimizer.name=sgd", "optimizer.lr=0.5", "optimizer.momentum=0.9",
+                    "optimizer.group.0.match=*.q_proj.weight", "optimizer.group.0.lr_factor=0.25",
+                    "optimizer.group.1.match=[\"*_proj.weight\"]", "optimizer.group.1.name=signum",
+                    "optimizer.group.1.lr=0.125", "optimizer.group.1.weight_decay=0.5",
+                    "train.momentum_warmup=2", "train.momentum_start=0.5"});
+  WholeModel run(config);
+  StageUpdater updater(run.config, run.layout, run.weights);
+  const at::Tensor gradient = at::ones({run.layout.gradient_count});
+  at::Tensor first = at::zeros_like(run.weights);
+  at::Tensor second = at::zeros_like(run.weights);
+  updater.apply(0, {gradient}, {run.weights, first});
+  updater.apply(1, {gradient}, {first, second});
+  for (const auto& parameter : run.layout.parameters) {
+    const std::string& name = parameter.spec.name;
+    SCOPED_TRACE(name);
+    const at::Tensor w = model::weight_view(parameter, first);
+    const at::Tensor step = w - model::weight_view(parameter, second);
+    const double factor = run.warmup_factor(1);
+    const bool is_query = name.find("q_proj") != std::string::npos;
+    if (!is_query && name.find("_proj") != std::string::npos) {
+      // The sign of ones, and half of the weights' decay.
+      EXPECT_TRUE(at::allclose(step, (1 + 0.5 * w) * (0.125 * factor), 1e-4, 1e-6));
+      continue;
+    }
+    // buf = 1, then momentum 1 + 1, in a warm-up from 0.5 to 0.9 over two updates 0.7.
+    const double lr = 0.5 * (is_query ? 0.25 : 1) * factor;
+    EXPECT_TRUE(at::allclose(step, at::full_like(step, 1.7 * lr), 1e-4, 1e-6));
+  }
+}
+
 TEST(StageUpdater, ParametersOfOneShapeTogetherAreTheSameAsOneByOne) {
   auto config = muon_with_fallback();
   config.correction.name = "error_feedback";

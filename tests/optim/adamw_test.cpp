@@ -50,14 +50,29 @@ TEST(AdamW, ALeadExtrapolatesTheAverage) {
        .momentum = 0.9,
        .update = [](const tests::History& h) {
          const auto t = static_cast<double>(h.g.size());
-         tests::History before = h;
-         before.g.pop_back();
-         before.momentum.pop_back();
-         const double m = tests::average(h.g, h.momentum);
-         const double change = m - tests::average(before.g, before.momentum);
+         const auto corrected = [](const tests::History& seen) {
+           return tests::average(seen.g, seen.momentum) / (1 - tests::product(seen.momentum));
+         };
+         double n = corrected(h);
+         if (t > 1) {
+           tests::History before = h;
+           before.g.pop_back();
+           before.momentum.pop_back();
+           n += 2 * (n - corrected(before));
+         }
          const double v = tests::average(tests::squares(h.g), 0.95) / (1 - std::pow(0.95, t));
-         return h.lr * (m + 2 * change) / (1 - tests::product(h.momentum)) / (std::sqrt(v) + 1e-8);
+         return h.lr * n / (std::sqrt(v) + 1e-8);
        }});
+}
+
+TEST(AdamW, ALeadDoesNothingWhereTheGradientStays) {
+  const auto adamw = optimizer("adamw", {{"lead", 3.0}});
+  const at::Tensor gradient = at::tensor({3.0F, -0.25F});
+  State state = adamw->init(gradient);
+  for (std::int64_t step = 1; step <= 20; ++step) {
+    const at::Tensor u = adamw->update(gradient, state, {.step = step, .lr = 0.5});
+    EXPECT_TRUE(at::allclose(u, at::tensor({0.5F, -0.5F}), 1e-5, 0)) << step;
+  }
 }
 
 TEST(AdamW, FollowsTorchWithoutDecay) {
