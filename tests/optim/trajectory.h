@@ -242,8 +242,8 @@ inline void expect_continues(const optim::Optimizer& optimizer, const delay::Cor
                              const Shape& shape) {
   const Problem problem(shape, true);
   const auto step = [&](engine::ParameterUpdater& updater, std::int64_t k, at::Tensor& weight) {
-    updater.apply({.values = problem.gradients[k], .delay = 1}, problem.moment(k),
-                  {weight, weight});
+    updater.apply({.values = problem.gradients[k], .delay = 1, .seen = problem.weight},
+                  problem.moment(k), {weight, weight});
   };
   at::Tensor weight = problem.weight.clone();
   engine::ParameterUpdater first(optimizer, correction, 0.1, weight);
