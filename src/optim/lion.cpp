@@ -69,7 +69,8 @@ Entry lion() {
   return {{.name = "lion",
            .summary = "the sign of an average that the newest gradient weighs more in",
            .source = "Chen et al. 2023, arXiv 2302.06675",
-           .options = option_table().specs()},
+           .options = option_table().specs(),
+           .has_own_lr_scale = true},
           [](const config::ComponentConfig& component) -> OptimizerPtr {
             return std::make_unique<Lion>(option_table().read(component.options));
           }};

@@ -41,7 +41,8 @@ void add_orthogonalization(config::OptionTable<Options>& table) {
   using config::Precision;
   using Coefficients = kernels::NewtonSchulzCoefficients;
   table
-      .integer("ns_steps", &Options::ns_steps, 5, config::Range::at_least(1), "Newton-Schulz steps")
+      .integer("ns_steps", &Options::ns_steps, 5, config::Range::between(1, 100),
+               "Newton-Schulz steps")
       .choice("ns_coefficients", static_cast<Coefficients Options::*>(&Options::ns_coefficients),
               Coefficients::classic,
               {{"classic", Coefficients::classic}, {"polar_express", Coefficients::polar_express}},

@@ -94,7 +94,8 @@ Entry sgd() {
   return {{.name = "sgd",
            .summary = "gradient descent with momentum, plain or Nesterov's",
            .source = "Sutskever et al. 2013",
-           .options = option_table().specs()},
+           .options = option_table().specs(),
+           .has_own_lr_scale = true},
           [](const config::ComponentConfig& component) -> OptimizerPtr {
             return std::make_unique<Sgd>(option_table().read(component.options));
           }};

@@ -60,7 +60,8 @@ Entry signum() {
   return {{.name = "signum",
            .summary = "the sign of the averaged gradient",
            .source = "Bernstein et al. 2018, arXiv 1802.04434",
-           .options = option_table().specs()},
+           .options = option_table().specs(),
+           .has_own_lr_scale = true},
           [](const config::ComponentConfig& component) -> OptimizerPtr {
             return std::make_unique<Signum>(option_table().read(component.options));
           }};

@@ -95,7 +95,7 @@ class Optimizers(Workplace):
         first, second, rest = routes["rules"]
         self.assertEqual((first["parameters"], second["parameters"], rest["parameters"]),
                          (2, 4, 15))
-        self.assertEqual((first["lr"], second["lr"], rest["lr"]), (0.005, 0.01, 0.01))
+        self.assertEqual((first["lr"], second["lr"], rest["lr"]), (0.005, 0.0002, 0.01))
         self.assertEqual(second["patterns"], ["*norm*", "lm_head.*"])
         self.assertEqual(routes["correction_state_bytes"],
                          4 * sum(rule["elements"] for rule in routes["rules"]))
