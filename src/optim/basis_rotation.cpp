@@ -7,74 +7,30 @@
 // Source: Jung et al. 2026, arXiv 2602.03515, and the authors' implementation with both sides
 // rotated by second-order averages.
 
-#include <cmath>
-
-#include "optim/elementwise.h"
 #include "optim/registry.h"
+#include "optim/rotated_adam.h"
 #include "optim/rotated_basis.h"
 
 namespace penstock::optim {
 namespace {
 
-struct Options {
-  double lr = 0;
-  double weight_decay = 0;
-  double beta1 = 0;
-  double beta2 = 0;
-  double eps = 0;
-  std::int64_t refresh_every = 0;
-  std::int64_t max_dim = 0;
-};
-
-const config::OptionTable<Options>& option_table() {
-  using config::Range;
-  static const auto table =
-      config::OptionTable<Options>()
-          .real("lr", &Options::lr, 1e-3, Range::above(0), "peak learning rate")
-          .real("weight_decay", &Options::weight_decay, 0.01, Range::at_least(0),
-                "decoupled weight decay")
-          .real("beta1", &Options::beta1, 0.9, Range::below(0, 1), "average of the gradient")
-          .real("beta2", &Options::beta2, 0.999, Range::below(0, 1),
-                "average of its square, and of the matrices whose eigenvectors are the basis")
-          .real("eps", &Options::eps, 1e-8, Range::above(0), "added to the square root")
-          .integer("refresh_every", &Options::refresh_every, 10, Range::at_least(1),
-                   "updates between refreshes of the basis")
-          .integer("max_dim", &Options::max_dim, 10000, Range::at_least(0),
-                   "a longer side of a matrix is not rotated");
+const config::OptionTable<RotatedAdamOptions>& option_table() {
+  static const auto table = rotated_adam_options(1e-3, 0.9, 0.999);
   return table;
 }
 
-class BasisRotation final : public Optimizer {
+class BasisRotation final : public RotatedAdam {
  public:
-  explicit BasisRotation(const Options& options) : options_(options) {}
-
-  State init(const at::Tensor& weight) const override {
-    State state;
-    state.tensors = {{"m", at::zeros_like(weight)}, {"v", at::zeros_like(weight)}};
-    state.numbers = {{"beta1_product", 1.0}, {"beta2_product", 1.0}};
-    RotatedBasis::init(state, weight, options_.max_dim);
-    return state;
-  }
+  using RotatedAdam::RotatedAdam;
 
   at::Tensor update(const at::Tensor& gradient, State& state,
                     const UpdateContext& context) const override {
-    const double beta1 = context.momentum.value_or(options_.beta1);
-    const double bias1 = 1 - advance_product(state, "beta1_product", beta1);
-    const double bias2 = 1 - advance_product(state, "beta2_product", options_.beta2);
-    at::Tensor& v = state.tensors.at("v");
+    const double rate = advance_rate(state, context);
     const RotatedBasis basis = fitting_basis(gradient, state, context.step);
-
-    const at::Tensor& m = state.tensors.at("m").lerp_(gradient, 1 - beta1);
-    const at::Tensor rotated = basis.rotate(gradient);
-    v.mul_(options_.beta2).addcmul_(rotated, rotated, 1 - options_.beta2);
-    at::Tensor u = v.sqrt().add_(options_.eps);
-    at::div_out(u, basis.rotate(m), u).mul_(context.lr * std::sqrt(bias2) / bias1);
-    return basis.rotate_back(u);
+    const at::Tensor& m = state.tensors.at("m").lerp_(gradient, 1 - beta1(context));
+    return basis.rotate_back(
+        divide_by_root(basis.rotate(m), basis.rotate(gradient), state).mul_(rate));
   }
-
-  double peak_lr() const override { return options_.lr; }
-  double weight_decay() const override { return options_.weight_decay; }
-  double peak_momentum() const override { return options_.beta1; }
 
  private:
   /// The basis that this update works in, which has seen its gradient.
@@ -88,8 +44,6 @@ class BasisRotation final : public Optimizer {
     }
     return basis;
   }
-
-  const Options options_;
 };
 
 }  // namespace
