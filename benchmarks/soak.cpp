@@ -255,6 +255,7 @@ class Invariants {
   }
   static void check(const engine::EvaluationEvent&) {}
   static void check(const engine::SpansEvent&) {}
+  static void check(const engine::ProfileEvent&) {}
 
   const Arguments& arguments_;
   const std::vector<Update>& reference_;

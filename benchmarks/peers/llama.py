@@ -1,29 +1,14 @@
-"""bench-10m in plain PyTorch: the model that the peers train.
+"""The benchmarks' models in plain PyTorch, which the peers train.
 
 Written the way PyTorch users write it: nn.Linear, fused attention, fused RMSNorm, and autocast for
 bf16. Shapes: B sequences, T positions, C width, H query heads, G key/value heads, D head width.
 """
 
-import dataclasses
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    layers: int = 8
-    width: int = 256
-    heads: int = 4
-    kv_heads: int = 2
-    ff: int = 768
-    vocab: int = 8192
-    seq: int = 256
-
-
-BENCH_10M = Shape()
-BENCH_10M_PARAMETERS = 10_490_112  # as Penstock's preset of that name
+from shapes import PARAMETERS, Shape
 
 
 class Attention(nn.Module):
@@ -83,18 +68,18 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    """Layers [first, last) of the model: with the embedding if `first` is 0, with the final norm
-    and head if `last` is the number of layers. Takes tokens (B, T) or activations (B, T, C), gives
-    activations or logits. `bf16` runs it under autocast."""
+    """Layers [first, last) of the model: the first piece with the embedding, the last with the
+    final norm and the head. Takes tokens (B, T) or activations (B, T, C), gives activations or
+    logits. `bf16` runs it under autocast."""
 
-    def __init__(self, shape: Shape, first: int, last: int, bf16: bool):
+    def __init__(self, shape: Shape, first: int, last: int, bf16: bool, first_piece=True,
+                 last_piece=True):
         super().__init__()
         self.bf16 = bf16
-        self.embedding = nn.Embedding(shape.vocab, shape.width) if first == 0 else None
+        self.embedding = nn.Embedding(shape.vocab, shape.width) if first_piece else None
         self.layers = nn.ModuleList(Layer(shape) for _ in range(first, last))
-        whole = last == shape.layers
-        self.norm = nn.RMSNorm(shape.width, eps=1e-5) if whole else None
-        self.head = nn.Linear(shape.width, shape.vocab, bias=False) if whole else None
+        self.norm = nn.RMSNorm(shape.width, eps=1e-5) if last_piece else None
+        self.head = nn.Linear(shape.width, shape.vocab, bias=False) if last_piece else None
         for parameter in self.parameters():
             if parameter.dim() == 2:
                 nn.init.normal_(parameter, std=0.02)
@@ -123,10 +108,10 @@ def count_parameters(model):
     return sum(p.numel() for p in model.parameters())
 
 
-def check_parameters(count):
-    if count != BENCH_10M_PARAMETERS:
-        raise SystemExit(f"the peer's model has {count} parameters, bench-10m has "
-                         f"{BENCH_10M_PARAMETERS}: fix benchmarks/peers/llama.py")
+def check_parameters(name, count):
+    if count != PARAMETERS[name]:
+        raise SystemExit(f"the peer's model has {count} parameters, {name} has "
+                         f"{PARAMETERS[name]}: fix benchmarks/peers/llama.py")
 
 
 def random_batch(shape: Shape, sequences: int):

@@ -16,6 +16,7 @@ void add_simulate_command(CLI::App& root);
 void add_plan_command(CLI::App& root);
 void add_trace_command(CLI::App& root);
 void add_launch_command(CLI::App& root);
+void add_bench_command(CLI::App& root);
 void add_version_command(CLI::App& root);
 
 }  // namespace penstock::cli

@@ -33,6 +33,7 @@ void add_commands(CLI::App& app) {
   penstock::cli::add_plan_command(app);
   penstock::cli::add_trace_command(app);
   penstock::cli::add_launch_command(app);
+  penstock::cli::add_bench_command(app);
   penstock::cli::add_version_command(app);
 }
 

@@ -27,6 +27,7 @@ struct Arguments {
   std::vector<std::string> overrides;
   std::optional<std::int64_t> save_every;
   std::string trace;
+  bool profile = false;
   bool json = false;
   bool help_config = false;
 };
@@ -71,7 +72,7 @@ observe::RunSummary start(const Arguments& arguments, const config::Catalogue& c
 void report_run(const Arguments& arguments, ranks::Group* group) {
   const auto catalogue = train::catalogue();
   const train::TrainOutput output{std::cout, observe::detect_console(STDOUT_FILENO),
-                                  arguments.trace, group};
+                                  arguments.trace, group, arguments.profile};
   if (!arguments.resume.empty()) check_resume(arguments);
   const auto summary = arguments.resume.empty() ? start(arguments, catalogue, output)
                                                 : train::resume(arguments.resume, output);
@@ -115,6 +116,10 @@ void add_train_command(CLI::App& root, bool runs) {
       ->add_option("--trace", arguments->trace,
                    "Record what every stage does and when; for penstock trace and Perfetto.")
       ->check(file_name);
+  command->add_flag(
+      "--profile", arguments->profile,
+      "Tell at the end where a step goes, operation by operation, and how much of the "
+      "machine's bounds each reaches.");
   command->add_flag("--json", arguments->json, "Print the summary as one JSON object at the end.");
   command->add_flag("--help-config", arguments->help_config,
                     "Explain every section and key of a configuration.");

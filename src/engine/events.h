@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/group_change.h"
+#include "engine/stage_profile.h"
 #include "engine/stage_state.h"
 #include "timeline/timeline.h"
 #include "timeline/usage.h"
@@ -60,7 +61,14 @@ struct CaptureEvent {
   StageState state;
 };
 
-using Event = std::variant<UpdateEvent, StageEvent, EvaluationEvent, SpansEvent, CaptureEvent>;
+/// Comes once per stage, behind the last update; only where the run is profiled and has made enough
+/// updates for it (engine/stage_profiler.h).
+struct ProfileEvent {
+  StageProfile profile;
+};
+
+using Event =
+    std::variant<UpdateEvent, StageEvent, EvaluationEvent, SpansEvent, CaptureEvent, ProfileEvent>;
 
 /// Updates and evaluations come in order from the stage that computes the loss, the others from
 /// every stage's own thread. Must be thread-safe and may block only briefly.

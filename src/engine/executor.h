@@ -20,6 +20,7 @@
 #include "engine/span_recorder.h"
 #include "engine/stage.h"
 #include "engine/stage_monitor.h"
+#include "engine/stage_profiler.h"
 #include "schedule/action_stream.h"
 #include "timeline/timeline.h"
 
@@ -62,8 +63,9 @@ struct ExecutorSetup {
   std::int64_t cut = 0;                         // where the run goes on: the stage has W(cut)
   std::chrono::steady_clock::time_point start;  // second 0 of all spans
   StageMonitor* monitor = nullptr;
-  SpanRecorder* recorder = nullptr;  // null: nothing is recorded
-  CoreTokens* cores = nullptr;       // null: one for every stage
+  SpanRecorder* recorder = nullptr;   // null: nothing is recorded
+  StageProfiler* profiler = nullptr;  // null: no operation is timed
+  CoreTokens* cores = nullptr;        // null: one for every stage
   /// Called before every action; what it throws counts as a failure of the action.
   std::function<void(int stage, const schedule::Action&)> before_action;
 };
@@ -119,10 +121,16 @@ class Executor {
     setup_.monitor->begin(action, begin);
     if (setup_.before_action) setup_.before_action(setup_.number, action);
     made_ = Clock::time_point::max();
-    perform(action);
+    {
+      const StageProfiler::Scope profiled(setup_.profiler, action);
+      perform(action);
+    }
     const auto end = Clock::now();
     const auto made = std::min(made_, end);
     setup_.monitor->end(end, made);
+    if (setup_.profiler != nullptr && action.kind == schedule::ActionKind::update) {
+      setup_.profiler->updated(end, setup_.monitor->snapshot());
+    }
     if (setup_.recorder == nullptr) return;
     setup_.recorder->add({action, seconds(begin - setup_.start), seconds(end - setup_.start),
                           seconds(end - std::max(begin, made))});

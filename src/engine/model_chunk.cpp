@@ -6,6 +6,7 @@
 #include <span>
 #include <stdexcept>
 
+#include "base/operation_profile.h"
 #include "base/sum_of_squares.h"
 #include "model/initialize.h"
 #include "model/views.h"
@@ -30,6 +31,10 @@ std::vector<float> values_of(const at::Tensor& tensor) {
 double squared_norm(const at::Tensor& tensor) {
   if (!tensor.is_cpu()) return tensor.to(at::kDouble).square().sum().item<double>();
   return sum_of_squares({tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
+}
+
+OperationWork touched_once(const at::Tensor& tensor) {
+  return {.bytes = static_cast<double>(tensor.nbytes())};
 }
 
 std::string numbered(const std::string& prefix, std::size_t number, const char* what) {
@@ -128,6 +133,12 @@ WeightSlots<ModelChunk::WeightSet>::ReadLease ModelChunk::weights_for_backward(
   return lease;
 }
 
+void ModelChunk::add_loss(const InFlight& flight) {
+  if (!computes_loss_) return;
+  gradients_of(flight.action.batch).loss +=
+      flight.loss.item<double>() / static_cast<double>(config_.pipeline.micro_batches);
+}
+
 void ModelChunk::leave_flight(std::deque<InFlight>::iterator flight) {
   ++gradients_of(flight->action.batch).micro_batches;
   in_flight_.erase(flight);
@@ -137,17 +148,14 @@ at::Tensor ModelChunk::forward(const schedule::Action& action, at::Tensor input,
                                model::MicroBatch batch) {
   auto lease = slots_.read(action.version);
   auto& flight =
-      in_flight_.emplace_back(InFlight{action, {}, std::move(batch), std::move(input), {}, {}});
+      in_flight_.emplace_back(InFlight{action, {}, std::move(batch), std::move(input), {}, {}, {}});
   at::Tensor output = model_.forward(flight.input, flight.batch, lease->tensors, &flight.tape);
   if (stashes_weights_) flight.weights.emplace(std::move(lease));
   const auto [read, first] =
       versions_read_.try_emplace(action.batch, VersionsRead{action.version, action.version});
   read->second.least = std::min(read->second.least, action.version);
   read->second.most = std::max(read->second.most, action.version);
-  if (computes_loss_) {
-    gradients_of(action.batch).loss +=
-        output.item<double>() / static_cast<double>(config_.pipeline.micro_batches);
-  }
+  if (computes_loss_) flight.loss = output;
   return output;
 }
 
@@ -156,6 +164,7 @@ at::Tensor ModelChunk::backward(const schedule::Action& action, const at::Tensor
   const auto weights = weights_for_backward(action, *flight);
   at::Tensor dx = model_.backward(gradient, flight->batch, weights->tensors, flight->tape,
                                   gradients_of(action.batch).tensors);
+  add_loss(*flight);
   leave_flight(flight);
   return dx;
 }
@@ -165,8 +174,11 @@ at::Tensor ModelChunk::backward_input(const schedule::Action& action, const at::
   if (flight->weight_backward) throw std::logic_error("its dX is done already");
   const auto weights = weights_for_backward(action, *flight);
   flight->weight_backward.emplace();
-  return model_.backward_input(gradient, flight->batch, weights->tensors, flight->tape,
-                               gradients_of(action.batch).tensors, *flight->weight_backward);
+  at::Tensor dx =
+      model_.backward_input(gradient, flight->batch, weights->tensors, flight->tape,
+                            gradients_of(action.batch).tensors, *flight->weight_backward);
+  add_loss(*flight);
+  return dx;
 }
 
 void ModelChunk::backward_weight(const schedule::Action& action) {
@@ -199,6 +211,8 @@ void ModelChunk::contribute(std::int64_t batch, comm::Contribution& contribution
     throw std::logic_error(fmt::format("{} of {} micro-batches have contributed a gradient",
                                        gradients.micro_batches, config_.pipeline.micro_batches));
   }
+  const ProgramPart part("update");
+  const OperationTimer timer("gradient norm", touched_once(gradients.flat));
   contribution.loss += gradients.loss;
   for (const auto& parameter : layout_.parameters) {
     const at::Tensor values = model::gradient_view(parameter, gradients.flat);
@@ -224,6 +238,7 @@ void ModelChunk::set_tied_gradients(GradientBuffer& gradients,
 }
 
 GroupChanges ModelChunk::update(std::int64_t batch, double factor, const std::vector<float>* tied) {
+  const ProgramPart part("update");
   auto& gradients = gradients_of(batch);
   if (tied != nullptr && holds_tied_weight()) set_tied_gradients(gradients, *tied);
   Gradient gradient{.values = gradients.flat, .scale = factor, .delay = delay_of(batch)};
@@ -247,7 +262,9 @@ void ModelChunk::skip(std::int64_t batch) {
 }
 
 void ModelChunk::finish(std::int64_t batch) {
+  const ProgramPart part("update");
   auto& gradients = gradients_of(batch);
+  const OperationTimer timer("gradient reset", touched_once(gradients.flat));
   gradients.flat.zero_();
   gradients.loss = 0;
   gradients.micro_batches = 0;
@@ -275,7 +292,7 @@ void ModelChunk::capture(StageState& state, const std::string& prefix) const {
     state.add_integer(fmt::format("{}read.{}.most", prefix, batch), read.most);
   }
   for (std::size_t i = 0; i < in_flight_.size(); ++i) {
-    const auto& [action, weights, batch, input, tape, weight_backward] = in_flight_[i];
+    const auto& [action, weights, batch, input, tape, weight_backward, loss] = in_flight_[i];
     if (weight_backward) throw std::logic_error("a cut lies between dX and dW of a micro-batch");
     const std::string place = prefix + "in_flight.";
     state.add_integer(numbered(place, i, "batch"), action.batch);
@@ -322,17 +339,20 @@ void ModelChunk::restore(
         state.integer(numbered(flights, i, "micro_batch")),
         state.integer(numbered(flights, i, "version")),
         static_cast<std::int32_t>(state.integer(numbered(flights, i, "chunk")))};
-    auto& flight = in_flight_.emplace_back(InFlight{action, {}, batch_of(action), {}, {}, {}});
+    auto& flight = in_flight_.emplace_back(InFlight{action, {}, batch_of(action), {}, {}, {}, {}});
     const std::string input = numbered(flights, i, "input");
     if (state.tensors.contains(input)) {
       flight.input = state.tensor(input).to(gradients_.front().flat.device());
     }
     if (!stashes_weights_) {  // the weights that the forward read may be gone
       flight.tape = tape_of(state, numbered(flights, i, "tape."), flight.batch.inputs.device());
+      if (computes_loss_) flight.loss = model::StageModel::loss(flight.tape);
       continue;
     }
     auto lease = slots_.read(action.version);
-    model_.forward(flight.input, flight.batch, lease->tensors, &flight.tape);
+    const at::Tensor output =
+        model_.forward(flight.input, flight.batch, lease->tensors, &flight.tape);
+    if (computes_loss_) flight.loss = output;
     flight.weights.emplace(std::move(lease));
   }
 }

@@ -95,6 +95,7 @@ class ModelChunk {
     at::Tensor input;  // for checkpoints; the first operation keeps it anyway
     model::StageModel::Tape tape;
     std::optional<model::StageModel::WeightBackward> weight_backward;  // between dX and dW
+    at::Tensor loss;  // on the last piece; the backward fills it in
   };
 
   std::vector<WeightSet> make_weight_sets(int versions, at::Device device) const;
@@ -105,6 +106,7 @@ class ModelChunk {
                                                          InFlight& flight);
   /// Updates between the oldest weights that the batch's forwards read and the newest.
   std::int64_t delay_of(std::int64_t batch) const;
+  void add_loss(const InFlight& flight);
   void leave_flight(std::deque<InFlight>::iterator flight);
   void set_tied_gradients(GradientBuffer& gradients, const std::vector<float>& sum) const;
   void finish(std::int64_t batch);

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "base/operation_profile.h"
 #include "engine/state_parts.h"
 
 namespace penstock::engine {
@@ -66,6 +67,8 @@ model::MicroBatch ModelStage::on_device(model::MicroBatch batch) const {
 }
 
 model::MicroBatch ModelStage::training_batch(const schedule::Action& action) {
+  const ProgramPart part("data");
+  const OperationTimer timer("micro-batch", {});
   return on_device(source_->training(action.batch, action.micro_batch));
 }
 

@@ -134,6 +134,14 @@ GroupChange ParameterUpdater::finish(const at::Tensor& update, const Gradient& g
   return change_.after(next);
 }
 
+std::int64_t ParameterUpdater::state_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto* state : {&optimizer_state_, &correction_state_}) {
+    for (const auto& [name, tensor] : state->tensors) bytes += tensor.nbytes();
+  }
+  return static_cast<std::int64_t>(bytes);
+}
+
 void ParameterUpdater::capture(StageState& state, const std::string& prefix,
                                const std::string& name) const {
   const auto add = [&](const char* owner, const optim::State& own) {

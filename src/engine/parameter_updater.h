@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -43,6 +44,9 @@ class ParameterUpdater {
                      const WeightPlaces& weights);
   optim::UpdateContext optimizer_context(const Gradient& gradient, const Moment& moment) const;
   optim::State& optimizer_state() { return optimizer_state_; }
+
+  /// What optimizer and correction keep of this parameter.
+  std::int64_t state_bytes() const;
 
   /// `name`: of the parameter, part of the tensors' names.
   void capture(StageState& state, const std::string& prefix, const std::string& name) const;

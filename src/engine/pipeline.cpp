@@ -130,6 +130,7 @@ Pipeline::Pipeline(Setup setup)
       validation_micro_batches_(setup.validation_micro_batches),
       report_(ranks_ ? ranks_->sink(std::move(setup.report)) : std::move(setup.report)),
       trace_(setup.trace),
+      profile_(setup.profile),
       before_action_(std::move(setup.before_action)),
       warn_(std::move(setup.warn)),
       on_failure_(std::move(setup.on_failure)),
@@ -243,6 +244,7 @@ void Pipeline::run(comm::BatchGate& gate) {
   const int places = std::max(1, places_on_host * here_.count / on_host_.count);
   CoreTokens cores(places);
   std::deque<SpanRecorder> recorders;
+  std::deque<StageProfiler> profilers(static_cast<std::size_t>(here_.count));
   StageThreads<at::Tensor> run;
   run.edges = edges_.get();
   run.rank = ranks_ ? ranks_->rank() : 0;
@@ -260,6 +262,7 @@ void Pipeline::run(comm::BatchGate& gate) {
     });
   }
   if (trace_) run.recorders = &recorders;
+  if (profile_) run.profilers = &profilers;
   run.on_thread = [&](int stage) {
     pin_this_thread(cores_of_stage(usable, stage - on_host_.first, on_host_.count, threads));
     at::set_num_threads(threads);
@@ -274,6 +277,7 @@ void Pipeline::run(comm::BatchGate& gate) {
   try {
     const Watchdog watchdog(watchdog_setup());
     run_stage_threads(std::move(run));
+    report_profiles(profilers);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -291,6 +295,13 @@ Ranks::Time Pipeline::begin(const StageThreads<at::Tensor>& run, comm::BatchGate
                           if (cores) cores->close();
                           close();
                         }});
+}
+
+void Pipeline::report_profiles(const std::deque<StageProfiler>& profilers) const {
+  int stage = here_.first;
+  for (const auto& profiler : profilers) {
+    if (auto profile = profiler.result(stage++)) report_(ProfileEvent{std::move(*profile)});
+  }
 }
 
 void Pipeline::end(std::exception_ptr failure) {

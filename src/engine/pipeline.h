@@ -42,7 +42,8 @@ class Pipeline {
     SourceFactory make_source;
     std::int64_t validation_micro_batches = 0;  // per evaluation; 0: no evaluation
     EventSink report;
-    bool trace = false;  // report spans
+    bool trace = false;    // report spans
+    bool profile = false;  // report where each stage's time went
     /// Of every stage here at least, all of one cut; empty: from the start.
     std::vector<StageState> restore = {};
     /// Called by every stage before every action; to disturb a run on purpose.
@@ -77,6 +78,7 @@ class Pipeline {
   void make_reduction(const Setup& setup);
   void make_stages(Setup& setup);
   Ranks::Time begin(const StageThreads<at::Tensor>& run, comm::BatchGate& gate);
+  void report_profiles(const std::deque<StageProfiler>& profilers) const;
   void end(std::exception_ptr failure);
   void give_weights();
   std::vector<NamedTensor> weights_of(int piece) const;
@@ -91,6 +93,7 @@ class Pipeline {
   const std::int64_t validation_micro_batches_;
   const EventSink report_;
   const bool trace_;
+  const bool profile_;
   const std::function<void(int stage, const schedule::Action&)> before_action_;
   const std::function<void(const std::string&)> warn_;
   const std::function<void()> on_failure_;

@@ -100,8 +100,9 @@ struct StageThreads {
   std::int64_t cut = 0;                         // the stages have W(cut)
   std::chrono::steady_clock::time_point start;  // second 0 of all spans
   std::deque<StageMonitor>* monitors = nullptr;
-  std::deque<SpanRecorder>* recorders = nullptr;  // null: nothing is recorded
-  CoreTokens* cores = nullptr;                    // null: one for every stage
+  std::deque<SpanRecorder>* recorders = nullptr;   // null: nothing is recorded
+  std::deque<StageProfiler>* profilers = nullptr;  // null: no operation is timed
+  CoreTokens* cores = nullptr;                     // null: one for every stage
   std::function<void(int stage, const schedule::Action&)> before_action;
   std::function<void(int)> on_thread = [](int) {};  // first on each thread: pinning and the like
   std::function<void()> close = [] {};              // wakes what waits outside of the channels
@@ -141,6 +142,7 @@ void run_stage_threads(StageThreads<Payload> run) {
                                   .start = run.start,
                                   .monitor = &(*run.monitors)[i],
                                   .recorder = run.recorders ? &(*run.recorders)[i] : nullptr,
+                                  .profiler = run.profilers ? &(*run.profilers)[i] : nullptr,
                                   .cores = run.cores,
                                   .before_action = run.before_action});
       executor.run(run.streams[i]);

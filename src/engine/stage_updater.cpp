@@ -47,7 +47,9 @@ StageUpdater::StageUpdater(const config::Config& config, const model::Layout& la
        parameter != layout_.parameters.end(); ++u) {
     for (const auto& tensor : chain.at(u).tensors) {
       for (std::size_t p = 0; p < tensor.parameters.size(); ++p, ++parameter) {
-        if (parameter->updated) add_entry(*parameter, routes.at(parameter->number), u, weights);
+        if (!parameter->updated) continue;
+        const auto& route = routes.at(parameter->number);
+        add_entry(*parameter, route, optim::optimizer_of(config, route).name, u, weights);
       }
     }
   }
@@ -55,12 +57,13 @@ StageUpdater::StageUpdater(const config::Config& config, const model::Layout& la
 }
 
 void StageUpdater::add_entry(const model::Layout::Parameter& parameter, const optim::Route& route,
-                             std::size_t unit, const at::Tensor& weights) {
+                             const std::string& optimizer_name, std::size_t unit,
+                             const at::Tensor& weights) {
   const auto& optimizer = optimizer_of(route);
   entries_.push_back({&parameter, &optimizer, route.lr_factor, route.weight_decay, unit,
                       ParameterUpdater(optimizer, *correction_, route.weight_decay,
                                        model::weight_view(parameter, weights)),
-                      group_of(parameter.spec.kind)});
+                      group_of(parameter.spec.kind), optimizer_name});
 }
 
 const optim::Optimizer& StageUpdater::optimizer_of(const optim::Route& route) const {
@@ -117,11 +120,26 @@ StageUpdater::Work StageUpdater::work_of(const Entry& entry, std::int64_t number
   return work;
 }
 
+/// Every byte of gradient, weights and state once, and those that are written once more.
+OperationWork StageUpdater::work_of(const Batch& batch, const WeightPlaces& weights) const {
+  constexpr std::int64_t gradient_and_weights = 4 + 4 + 4;  // of one element
+  const std::int64_t copy = weights.compute.defined() ? weights.compute.itemsize() : 0;
+  std::int64_t bytes = 0;
+  for (const std::size_t e : batch) {
+    const Entry& entry = entries_[e];
+    bytes += entry.place->spec.count() * (gradient_and_weights + copy);
+    bytes += 2 * entry.updater.state_bytes();
+  }
+  return {.bytes = static_cast<double>(bytes)};
+}
+
 GroupChanges StageUpdater::apply(std::int64_t batch, const Gradient& gradient,
                                  const WeightPlaces& weights) {
   ++applied_;
   GroupChanges changes;
   for (const Batch& entries : batches_) {
+    const OperationTimer timer(entries_[entries.front()].optimizer_name.c_str(),
+                               work_of(entries, weights));
     if (entries.size() > 1) {
       apply_together(entries, batch, gradient, weights, changes);
       continue;

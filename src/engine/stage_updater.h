@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/operation_profile.h"
 #include "config/config.h"
 #include "delay/correction.h"
 #include "engine/parameter_updater.h"
@@ -52,6 +53,7 @@ class StageUpdater {
     std::size_t unit;  // of the stage's range
     ParameterUpdater updater;
     std::string group;
+    std::string optimizer_name;
   };
   /// What an update of one parameter works on.
   struct Work {
@@ -64,8 +66,9 @@ class StageUpdater {
   using Batch = std::vector<std::size_t>;
 
   const optim::Optimizer& optimizer_of(const optim::Route& route) const;
+  OperationWork work_of(const Batch& batch, const WeightPlaces& weights) const;
   void add_entry(const model::Layout::Parameter& parameter, const optim::Route& route,
-                 std::size_t unit, const at::Tensor& weights);
+                 const std::string& optimizer_name, std::size_t unit, const at::Tensor& weights);
   void form_batches(bool together);
   bool goes_with(const Entry& entry, const Batch& batch) const;
   Work work_of(const Entry& entry, std::int64_t number, const Gradient& gradient,

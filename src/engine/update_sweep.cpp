@@ -6,8 +6,8 @@
 #include <array>
 #include <vector>
 
+#include "base/vectorize.h"
 #include "kernels/rows.h"
-#include "kernels/vectorize.h"
 
 namespace penstock::engine {
 namespace {

@@ -1,6 +1,7 @@
 #pragma once
-// Causal grouped-query attention over a fused projection: on the CPU through LibTorch's flash
-// kernel, elsewhere composed of products (kernels/composed.h).
+// Causal grouped-query attention over a fused projection: on a CPU with AVX-512 in blocks
+// (kernels/block_attention.h), on others through LibTorch's flash kernel, elsewhere composed of
+// products (kernels/composed.h).
 // Source: Dao et al. 2022, arXiv 2205.14135; Ainslie et al. 2023, arXiv 2305.13245.
 // Shapes: B sequences, T tokens, H query heads, K key/value heads (H a multiple of K), D head
 // width; qkv [B*T, (H+2K)*D] holds queries, keys, values in this order, already rotated.

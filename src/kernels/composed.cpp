@@ -35,6 +35,24 @@ struct Softmax {
 
 }  // namespace
 
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) { return at::mm(x, weight.t()); }
+
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight) {
+  return at::addmm(residual, x, weight.t());
+}
+
+at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
+  return at::mm(dy, weight);
+}
+
+void linear_add_weight_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& x) {
+  if (dy.scalar_type() == at::kFloat) {
+    gradient.addmm_(dy.t(), x);
+  } else {
+    gradient.add_(at::mm(dy.t(), x));
+  }
+}
+
 Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
   const at::Tensor values = floats(x);
   const at::Tensor inverse_rms = (values.square().mean(1) + eps).rsqrt();
@@ -52,7 +70,8 @@ at::Tensor rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at
   const at::Tensor scaled = d * floats(gain);
   const at::Tensor dot = (scaled * values).sum(1, true);
   const at::Tensor x_scale = r.pow(3) * dot / static_cast<double>(x.size(1));
-  const at::Tensor dx = (scaled * r).sub_(values * x_scale).add_(floats(residual));
+  at::Tensor dx = (scaled * r).sub_(values * x_scale);
+  if (residual.defined()) dx.add_(floats(residual));
   return dx.to(x.scalar_type());
 }
 

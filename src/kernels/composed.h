@@ -12,6 +12,12 @@
 
 namespace penstock::kernels::composed {
 
+/// Products are LibTorch's; in bf16 each weight gradient is rounded before it is added in fp32.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight);
+at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight);
+void linear_add_weight_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& x);
+
 Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
 at::Tensor rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& gain,
                              const at::Tensor& inverse_rms, const at::Tensor& residual,

@@ -2,28 +2,23 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include "base/operation_profile.h"
 #include "kernels/composed.h"
-#include "kernels/row_buffer.h"
+#include "kernels/row_elements.h"
 
 namespace penstock::kernels {
 namespace {
 
-/// Runs row_loss(buffer, row, target) for every row and adds the results in row order.
-template <class RowLoss>
-double sum_over_rows(const at::Tensor& logits, const at::Tensor& targets, RowLoss row_loss) {
-  const auto* target = targets.const_data_ptr<std::int64_t>();
-  std::vector<double> losses(static_cast<std::size_t>(logits.size(0)));
-  at::parallel_for(0, logits.size(0), 8, [&](std::int64_t begin, std::int64_t end) {
-    RowBuffer buffer(logits);
-    for (std::int64_t row = begin; row < end; ++row) {
-      losses[static_cast<std::size_t>(row)] = row_loss(buffer, row, target[row]);
-    }
-  });
+/// Calls work(first row, end, losses of all rows) for groups of rows, and adds the losses in order.
+template <class Work>
+double sum_over_rows(std::int64_t rows, Work work) {
+  std::vector<double> losses(static_cast<std::size_t>(rows));
+  at::parallel_for(0, rows, 8,
+                   [&](std::int64_t begin, std::int64_t end) { work(begin, end, losses.data()); });
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
@@ -31,14 +26,16 @@ double sum_over_rows(const at::Tensor& logits, const at::Tensor& targets, RowLos
 
 double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
   if (!logits.is_cpu()) return composed::cross_entropy(logits, targets).item<double>();
+  const OperationTimer timer("cross-entropy", {.bytes = static_cast<double>(logits.nbytes())});
   const std::int64_t width = logits.size(1);
-  return sum_over_rows(logits, targets,
-                       [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {
-                         const float* values = buffer.load(row);
-                         const float peak = rows::maximum(values, width);
-                         const double sum = rows::sum_of_exponentials(values, peak, width);
-                         return std::log(sum) + (static_cast<double>(peak) - values[target]);
-                       });
+  const auto* target = targets.const_data_ptr<std::int64_t>();
+  return with_element_type(logits, [&]<class T>(T) {
+    const T* in = elements<T>(logits);
+    return sum_over_rows(logits.size(0), [&](std::int64_t begin, std::int64_t end, double* losses) {
+      rows::loops<T>().cross_entropy(in + begin * width, target + begin, losses + begin,
+                                     end - begin, width);
+    });
+  });
 }
 
 double cross_entropy_with_gradient(at::Tensor logits, const at::Tensor& targets,
@@ -47,18 +44,19 @@ double cross_entropy_with_gradient(at::Tensor logits, const at::Tensor& targets,
     return composed::cross_entropy_with_gradient(std::move(logits), targets, gradient_scale)
         .item<double>();
   }
+  const OperationTimer timer("cross-entropy",
+                             {.bytes = 2.0 * static_cast<double>(logits.nbytes())});
   const std::int64_t width = logits.size(1);
-  return sum_over_rows(logits, targets,
-                       [&](RowBuffer& buffer, std::int64_t row, std::int64_t target) {
-                         float* values = buffer.load(row);
-                         const float peak = rows::maximum(values, width);
-                         const double target_logit = values[target];
-                         const double sum = rows::exponentials(values, peak, width);
-                         rows::multiply(values, static_cast<float>(gradient_scale / sum), width);
-                         values[target] -= static_cast<float>(gradient_scale);
-                         buffer.store(row);
-                         return std::log(sum) + (peak - target_logit);
-                       });
+  const auto* target = targets.const_data_ptr<std::int64_t>();
+  return with_element_type(logits, [&]<class T>(T) {
+    T* values = elements<T>(logits);
+    return sum_over_rows(logits.size(0), [&](std::int64_t begin, std::int64_t end, double* losses) {
+      std::vector<float> scratch(static_cast<std::size_t>(width));
+      rows::loops<T>().cross_entropy_gradient(values + begin * width, target + begin,
+                                              gradient_scale, losses + begin, scratch.data(),
+                                              end - begin, width);
+    });
+  });
 }
 
 }  // namespace penstock::kernels

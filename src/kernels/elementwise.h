@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/vectorize.h"
+#include "base/vectorize.h"
 
 namespace penstock::kernels {
 

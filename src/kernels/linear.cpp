@@ -1,18 +1,143 @@
 #include "kernels/linear.h"
 
-namespace penstock::kernels {
+#include <algorithm>
+#include <utility>
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) { return at::mm(x, weight.t()); }
+#include "base/operation_profile.h"
+#include "kernels/attention_rows.h"
+#include "kernels/blocked_product.h"
+#include "kernels/composed.h"
+
+namespace penstock::kernels {
+namespace {
+
+using at::BFloat16;
+
+/// Of rows [N, .] times, or with, a matrix [out, in].
+OperationWork work_of(const at::Tensor& rows, const at::Tensor& matrix) {
+  return {.flops = 2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(matrix.numel())};
+}
+
+bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
+  return a.is_cpu() && a.is_contiguous() && b.is_contiguous() &&
+         has_block_products(a.scalar_type());
+}
+
+/// A depth that bf16 can take in pairs of the left operand's rows as they lie.
+bool takes_rows(const at::Tensor& left) {
+  return left.scalar_type() == at::kFloat || left.size(1) % 2 == 0;
+}
+
+/// [residual +] left b
+at::Tensor times(const at::Tensor& left, const RightOperand<float>& b, const at::Tensor& residual) {
+  const std::int64_t columns = b.columns();
+  at::Tensor y = at::empty({left.size(0), columns}, left.options());
+  const auto* from = left.const_data_ptr<float>();
+  const auto* skip = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+  auto* to = y.mutable_data_ptr<float>();
+  for_panels<float>(left.size(0), [&](std::int64_t first, std::int64_t rows) {
+    const auto tile = [&](std::int64_t column, std::int64_t count) {
+      const std::int64_t start = first * columns + column;
+      if (skip != nullptr) {
+        store_rows<float>(rows, count, {skip + start, columns}, {to + start, columns});
+      }
+      return Block<float>{to + start, columns};
+    };
+    multiply_rows<float>(rows, {from + first * left.size(1), left.size(1)}, b,
+                         skip != nullptr ? Into::add : Into::overwrite, tile, [](auto, auto) {});
+  });
+  return y;
+}
+
+at::Tensor times(const at::Tensor& left, const RightOperand<BFloat16>& b,
+                 const at::Tensor& residual) {
+  const std::int64_t columns = b.columns();
+  at::Tensor y = at::empty({left.size(0), columns}, left.options());
+  const auto* from = left.const_data_ptr<BFloat16>();
+  const auto* skip = residual.defined() ? residual.const_data_ptr<BFloat16>() : nullptr;
+  auto* to = y.mutable_data_ptr<BFloat16>();
+  for_panels<BFloat16>(left.size(0), [&](std::int64_t first, std::int64_t rows) {
+    alignas(64) float sums[tile_rows * tile_columns];
+    const Block<float> tile{sums, tile_columns};
+    const auto round = [&](std::int64_t column, std::int64_t count) {
+      const std::int64_t start = first * columns + column;
+      const Block<BFloat16> out{to + start, columns};
+      if (skip != nullptr) {
+        store_sum<BFloat16>(rows, count, tile, {skip + start, columns}, out);
+      } else {
+        store_rows<BFloat16>(rows, count, tile, out);
+      }
+    };
+    multiply_rows<BFloat16>(
+        rows, {from + first * left.size(1), left.size(1)}, b, Into::overwrite,
+        [&](auto, auto) { return tile; }, round);
+  });
+  return y;
+}
+
+/// gradient += dy^T x
+template <class T>
+void add_product(at::Tensor& gradient, const at::Tensor& dy, const at::Tensor& x) {
+  const std::int64_t tokens = dy.size(0);
+  const std::int64_t out = dy.size(1);
+  const std::int64_t in = x.size(1);
+  const auto b = RightOperand<T>::plain(x);
+  const auto* from = dy.const_data_ptr<T>();
+  auto* sums = gradient.mutable_data_ptr<float>();
+  for_panels<T>(out, [&](std::int64_t first, std::int64_t rows) {
+    // Of the rows of dy^T; a stride that is no power of two.
+    const std::int64_t stride = (b.depth() + 31) / 32 * 32 + 32;
+    const at::Tensor panel = at::empty({rows * stride}, dy.options());
+    const Block<T> left{panel.mutable_data_ptr<T>(), stride};
+    transpose(tokens, rows, Block<const T>{from + first, out}, left);
+    if (b.depth() != tokens) {
+      for (std::int64_t row = 0; row < rows; ++row) left.data[row * stride + tokens] = T(0);
+    }
+    const auto tile = [&](std::int64_t column, std::int64_t) {
+      return Block<float>{sums + first * in + column, in};
+    };
+    multiply_rows<T>(rows, {left.data, stride}, b, Into::add, tile, [](auto, auto) {});
+  });
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  return x.scalar_type() == at::kFloat
+             ? times(x, RightOperand<float>::transposed(weight), residual)
+             : times(x, RightOperand<BFloat16>::transposed(weight), residual);
+}
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
+  const OperationTimer timer("product forward", work_of(x, weight));
+  return in_blocks(x, weight) && takes_rows(x) ? product(x, weight, {})
+                                               : composed::linear(x, weight);
+}
+
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight) {
+  const OperationTimer timer("product forward", work_of(x, weight));
+  return in_blocks(x, weight) && takes_rows(x) && residual.is_contiguous()
+             ? product(x, weight, residual)
+             : composed::linear_add(residual, x, weight);
+}
 
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
-  return at::mm(dy, weight);
+  const OperationTimer timer("product dX", work_of(dy, weight));
+  if (!in_blocks(dy, weight) || !takes_rows(dy)) {
+    return composed::linear_input_gradient(dy, weight);
+  }
+  return dy.scalar_type() == at::kFloat ? times(dy, RightOperand<float>::plain(weight), {})
+                                        : times(dy, RightOperand<BFloat16>::plain(weight), {});
 }
 
 void linear_add_weight_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& x) {
-  if (dy.scalar_type() == at::kFloat) {
-    gradient.addmm_(dy.t(), x);
+  const OperationTimer timer("product dW", work_of(dy, gradient));
+  if (!in_blocks(dy, x) || !gradient.is_contiguous()) {
+    composed::linear_add_weight_gradient(std::move(gradient), dy, x);
+  } else if (dy.scalar_type() == at::kFloat) {
+    add_product<float>(gradient, dy, x);
   } else {
-    gradient.add_(at::mm(dy.t(), x));  // the product is rounded to bf16, the sum is not
+    add_product<BFloat16>(gradient, dy, x);
   }
 }
 

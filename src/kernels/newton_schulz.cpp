@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/operation_profile.h"
 #include "kernels/newton_schulz_symmetric.h"
 
 namespace penstock::kernels {
@@ -65,6 +66,16 @@ at::Tensor one_by_symmetry(const at::Tensor& gradient, const NewtonSchulz& optio
   return x.to(at::kFloat);
 }
 
+/// X X^T and its square by one triangle, r^2 c + r^3, and the product with X, 2 r^2 c, per step.
+double flops_of(const at::Tensor& gradient, std::int64_t steps) {
+  const auto rows = static_cast<double>(gradient.size(-2));
+  const auto columns = static_cast<double>(gradient.size(-1));
+  const double r = std::min(rows, columns);
+  const double c = std::max(rows, columns);
+  const auto matrices = static_cast<double>(gradient.numel()) / (rows * columns);
+  return static_cast<double>(steps) * matrices * (3 * r * r * c + r * r * r);
+}
+
 }  // namespace
 
 at::Tensor newton_schulz_plain(const at::Tensor& gradient, const NewtonSchulz& options) {
@@ -82,6 +93,7 @@ at::Tensor newton_schulz_plain(const at::Tensor& gradient, const NewtonSchulz& o
 }
 
 at::Tensor newton_schulz(const at::Tensor& gradient, const NewtonSchulz& options) {
+  const OperationTimer timer("newton-schulz", {.flops = flops_of(gradient, options.steps)});
   if (!gradient.is_cpu()) return newton_schulz_plain(gradient, options);
   if (gradient.dim() == 2) return one_by_symmetry(gradient, options);
   at::Tensor result = at::empty(gradient.sizes(), gradient.options());

@@ -2,12 +2,13 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "base/operation_profile.h"
 #include "kernels/composed.h"
-#include "kernels/row_buffer.h"
+#include "kernels/row_elements.h"
 
 namespace penstock::kernels {
 namespace {
@@ -22,22 +23,19 @@ std::int64_t task_count(std::int64_t rows) { return (rows + task_rows - 1) / tas
 
 Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
   if (!x.is_cpu()) return composed::rms_norm(x, gain, eps);
+  const OperationTimer timer("norm", {.bytes = 2.0 * static_cast<double>(x.nbytes())});
   const std::int64_t n = x.size(0);
   const std::int64_t width = x.size(1);
   Normalized result{at::empty_like(x), at::empty({n}, x.options().dtype(at::kFloat))};
   auto* inverse_rms = result.inverse_rms.mutable_data_ptr<float>();
-  at::parallel_for(0, n, task_rows, [&](std::int64_t begin, std::int64_t end) {
-    RowBuffer gains(gain);
-    RowBuffer input(x);
-    RowBuffer output(result.y);
-    const float* g = gains.load(0);
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* in = input.load(row);
-      const double mean = rows::sum_of_squares(in, width) / static_cast<double>(width);
-      inverse_rms[row] = static_cast<float>(1.0 / std::sqrt(mean + eps));
-      rows::scale(in, inverse_rms[row], g, output.blank(row), width);
-      output.store(row);
-    }
+  with_element_type(x, [&]<class T>(T) {
+    const T* in = elements<T>(x);
+    const T* g = elements<T>(gain);
+    T* y = elements<T>(result.y);
+    at::parallel_for(0, n, task_rows, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t first = begin * width;
+      rows::loops<T>().norm(in + first, g, eps, y + first, inverse_rms + begin, end - begin, width);
+    });
   });
   return result;
 }
@@ -49,30 +47,29 @@ at::Tensor rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at
     return composed::rms_norm_backward(dy, x, gain, inverse_rms, residual,
                                        std::move(gain_gradient));
   }
+  const OperationTimer timer("norm backward", {.bytes = (residual.defined() ? 4.0 : 3.0) *
+                                                        static_cast<double>(x.nbytes())});
   const std::int64_t n = x.size(0);
   const std::int64_t width = x.size(1);
   const auto* inverse = inverse_rms.const_data_ptr<float>();
   at::Tensor dx = at::empty_like(x);
   std::vector<float> gain_parts(static_cast<std::size_t>(task_count(n) * width));
-  at::parallel_for(0, task_count(n), 1, [&](std::int64_t first, std::int64_t last) {
-    RowBuffer gains(gain);
-    RowBuffer grad_in(dy);
-    RowBuffer input(x);
-    RowBuffer skip(residual);
-    RowBuffer output(dx);
-    const float* g = gains.load(0);
-    for (std::int64_t task = first; task < last; ++task) {
-      float* part = gain_parts.data() + task * width;
-      const std::int64_t end = std::min(n, (task + 1) * task_rows);
-      for (std::int64_t row = task * task_rows; row < end; ++row) {
-        const float* d = grad_in.load(row);
-        const float* in = input.load(row);
-        const float r = inverse[row];
-        const float x_scale = r * r * r * rows::dot(d, g, in, width) / static_cast<float>(width);
-        rows::norm_gradient(d, g, in, skip.load(row), r, x_scale, output.blank(row), part, width);
-        output.store(row);
+  with_element_type(x, [&]<class T>(T) {
+    const T* grad_in = elements<T>(dy);
+    const T* in = elements<T>(x);
+    const T* g = elements<T>(gain);
+    const T* skip = elements<T>(residual);
+    T* out = elements<T>(dx);
+    at::parallel_for(0, task_count(n), 1, [&](std::int64_t first_task, std::int64_t last_task) {
+      for (std::int64_t task = first_task; task < last_task; ++task) {
+        const std::int64_t begin = task * task_rows;
+        const std::int64_t first = begin * width;
+        rows::loops<T>().norm_gradient(grad_in + first, in + first, g, inverse + begin,
+                                       skip == nullptr ? nullptr : skip + first, out + first,
+                                       gain_parts.data() + task * width,
+                                       std::min(task_rows, n - begin), width);
       }
-    }
+    });
   });
   auto* total = gain_gradient.mutable_data_ptr<float>();
   for (std::int64_t task = 0; task < task_count(n); ++task) {

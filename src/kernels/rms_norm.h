@@ -15,6 +15,7 @@ struct Normalized {
 Normalized rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
 
 /// Returns residual + dL/dx for dy = dL/dy [N, C], and adds dL/dgain to gain_gradient [C] fp32.
+/// An undefined residual is zero.
 at::Tensor rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& gain,
                              const at::Tensor& inverse_rms, const at::Tensor& residual,
                              at::Tensor gain_gradient);

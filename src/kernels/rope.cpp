@@ -4,8 +4,9 @@
 
 #include <utility>
 
+#include "base/operation_profile.h"
 #include "kernels/composed.h"
-#include "kernels/row_buffer.h"
+#include "kernels/row_elements.h"
 
 namespace penstock::kernels {
 
@@ -23,20 +24,20 @@ void rotate(at::Tensor x, std::int64_t heads, std::int64_t head_width, std::int6
     composed::rotate(std::move(x), heads, head_width, positions, tables, direction);
     return;
   }
-  const std::int64_t half = head_width / 2;
-  const at::Tensor sine = direction == Rotation::forward ? tables.sine : tables.sine.neg();
-  const auto* cosines = tables.cosine.const_data_ptr<float>();
-  const auto* sines = sine.const_data_ptr<float>();
-  at::parallel_for(0, x.size(0), 64, [&](std::int64_t begin, std::int64_t end) {
-    RowBuffer buffer(x);
-    for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t table = row % positions * half;
-      float* values = buffer.load(row);
-      for (std::int64_t head = 0; head < heads; ++head) {
-        rows::rotate_halves(values + head * head_width, cosines + table, sines + table, half);
-      }
-      buffer.store(row);
-    }
+  const auto rotated = static_cast<double>(x.size(0) * heads * head_width * x.itemsize());
+  const OperationTimer timer("rotation", {.bytes = 2.0 * rotated});
+  const rows::Rotations rotations{.row_width = x.size(1),
+                                  .heads = heads,
+                                  .half = head_width / 2,
+                                  .positions = positions,
+                                  .cosines = elements<float>(tables.cosine),
+                                  .sines = elements<float>(tables.sine),
+                                  .direction = direction == Rotation::forward ? 1.0F : -1.0F};
+  with_element_type(x, [&]<class T>(T) {
+    T* values = elements<T>(x);
+    at::parallel_for(0, x.size(0), 64, [&](std::int64_t begin, std::int64_t end) {
+      rows::loops<T>().rotate(values, rotations, begin, end);
+    });
   });
 }
 

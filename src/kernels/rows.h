@@ -1,45 +1,82 @@
 #pragma once
-// Arithmetic on rows of floats: the inner loops of the fused operations. Portable C++, vectorised
-// by the compiler with the instruction set chosen at run time. Sums use a fixed order, so results
-// do not depend on the number of threads. Thread-safe; rows must not overlap unless said so.
+// The loops of the fused operations over rows, for elements of fp32 and bf16, in code for several
+// instruction sets of which the best that this processor has is chosen at run time.
+//
+// Arithmetic is fp32; bf16 elements become floats where they are loaded and are rounded, to nearest
+// and ties to even, where they are stored; NaN stays NaN. With avx512_bf16 the processor rounds,
+// and makes zeros of what is below 2^-126 when it is stored as bf16. Sums are formed in an order
+// that depends on the width of a row and the instruction set only. Tensors are contiguous [rows,
+// width] and do not overlap unless said so. Thread-safe.
 
 #include <cstdint>
+#include <vector>
 
 namespace penstock::kernels::rows {
 
 using Bf16Bits = std::uint16_t;
 
+/// Rows of pairs (x[i], x[i + half]) in the first `heads` heads of 2 half elements.
+struct Rotations {
+  std::int64_t row_width;
+  std::int64_t heads;
+  std::int64_t half;
+  std::int64_t positions;  ///< row n is at position n mod positions
+  const float* cosines;    ///< [positions, half]
+  const float* sines;
+  float direction;  ///< 1, or -1 for the inverse
+};
+
+/// T is float or Bf16Bits.
+template <class T>
+struct Loops {
+  /// inverse_rms[n] = 1 / sqrt(mean(x[n]^2) + eps); y[n] = x[n] inverse_rms[n] gain.
+  void (*norm)(const T* x, const T* gain, double eps, T* y, float* inverse_rms, std::int64_t rows,
+               std::int64_t width);
+  /// dx = residual + dL/dx of the norm; adds dL/dgain. residual may be null (zeros), or dx.
+  void (*norm_gradient)(const T* dy, const T* x, const T* gain, const float* inverse_rms,
+                        const T* residual, T* dx, float* gain_gradient, std::int64_t rows,
+                        std::int64_t width);
+  /// Rotates rows [begin, end) of x in place.
+  void (*rotate)(T* x, const Rotations& rotations, std::int64_t begin, std::int64_t end);
+  /// y [rows, width] = silu(gate) up, with gate_up [rows, 2 width].
+  void (*swiglu)(const T* gate_up, T* y, std::int64_t rows, std::int64_t width);
+  /// Its gradient [rows, 2 width].
+  void (*swiglu_gradient)(const T* dy, const T* gate_up, T* gradient, std::int64_t rows,
+                          std::int64_t width);
+  /// losses[n] = log sum_v e^logits[n, v] - logits[n, target[n]]
+  void (*cross_entropy)(const T* logits, const std::int64_t* target, double* losses,
+                        std::int64_t rows, std::int64_t width);
+  /// The same losses, and logits = scale d(losses)/dlogits. `scratch` has room for `width` floats.
+  void (*cross_entropy_gradient)(T* logits, const std::int64_t* target, double scale,
+                                 double* losses, float* scratch, std::int64_t rows,
+                                 std::int64_t width);
+  /// Columns [begin, end) of table[row[n]] += x[n] for n = 0, 1, ..., both `width` wide.
+  void (*add_to_rows)(const T* x, const std::int64_t* row, float* table, std::int64_t rows,
+                      std::int64_t width, std::int64_t begin, std::int64_t end);
+  /// y[i] = e^x[i] for x[i] <= 88, as the losses use it: to a relative error below 2e-7 before it
+  /// is stored, and 0 below -87; NaN stays NaN.
+  void (*exponentials)(const T* x, T* y, std::int64_t n);
+
+  void (*to_float)(const T* in, float* out, std::int64_t n);
+  void (*from_float)(const float* in, T* out, std::int64_t n);
+};
+
+enum class InstructionSet { portable, avx2, avx512, avx512_bf16 };
+
+/// Those that this build and this processor have; the first is portable, the last is used.
+const std::vector<InstructionSet>& instruction_sets();
+
+/// The loops in code of one of instruction_sets().
+template <class T>
+const Loops<T>& loops(InstructionSet set);
+
+/// The loops in code of the last of instruction_sets().
+template <class T>
+const Loops<T>& loops();
+
 void to_float(const Bf16Bits* in, float* out, std::int64_t n);
-/// Rounds to nearest, ties to even; NaN stays NaN.
 void to_bf16(const float* in, Bf16Bits* out, std::int64_t n);
 
-/// sum a[i]^2
-float sum_of_squares(const float* a, std::int64_t n);
-/// y[i] = x[i] * scale * gain[i]
-void scale(const float* x, float scale, const float* gain, float* y, std::int64_t n);
-/// sum dy[i] * gain[i] * x[i]
-float dot(const float* dy, const float* gain, const float* x, std::int64_t n);
-/// dx[i] = residual[i] + scale * dy[i] * gain[i] - x_scale * x[i];
-/// dgain[i] += dy[i] * x[i] * scale. dx may be residual.
-void norm_gradient(const float* dy, const float* gain, const float* x, const float* residual,
-                   float scale, float x_scale, float* dx, float* dgain, std::int64_t n);
-
-/// y[i] = gate[i] / (1 + e^-gate[i]) * up[i]
-void swiglu(const float* gate, const float* up, float* y, std::int64_t n);
-/// Gradients of swiglu; dgate and dup may be gate and up.
-void swiglu_gradient(const float* dy, const float* gate, const float* up, float* dgate, float* dup,
-                     std::int64_t n);
-
-/// Rotates the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given.
-void rotate_halves(float* x, const float* cosine, const float* sine, std::int64_t half);
-
-float maximum(const float* a, std::int64_t n);
-/// a[i] = e^(a[i] - offset); returns the sum.
-float exponentials(float* a, float offset, std::int64_t n);
-/// sum e^(a[i] - offset)
-float sum_of_exponentials(const float* a, float offset, std::int64_t n);
-/// a[i] *= factor
-void multiply(float* a, float factor, std::int64_t n);
 /// y[i] += x[i]
 void add(const float* x, float* y, std::int64_t n);
 

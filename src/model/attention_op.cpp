@@ -17,7 +17,7 @@ class AttentionOp final : public UnitOp {
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const UnitTensors& weights,
                      UnitTensors* saved) const override {
     Saved s = attend(x, batch, weights);
-    at::Tensor y = kernels::linear(s.attended.y, weights[o_proj]).add_(x);
+    at::Tensor y = kernels::linear_add(x, s.attended.y, weights[o_proj]);
     if (saved != nullptr) *saved = s.tensors();
     return y;
   }

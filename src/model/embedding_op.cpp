@@ -1,3 +1,4 @@
+#include "base/operation_profile.h"
 #include "kernels/embedding.h"
 #include "model/unit_op.h"
 
@@ -8,6 +9,9 @@ class EmbeddingOp final : public UnitOp {
  public:
   at::Tensor forward(const at::Tensor&, const MicroBatch& batch, const UnitTensors& weights,
                      UnitTensors*) const override {
+    const std::int64_t row = weights[0].size(1) * weights[0].element_size();
+    const OperationTimer timer("look-up",
+                               {.bytes = 2.0 * static_cast<double>(batch.inputs.numel() * row)});
     return weights[0].index_select(0, batch.inputs);
   }
 

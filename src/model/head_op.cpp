@@ -1,6 +1,10 @@
-#include "kernels/cross_entropy.h"
+#include <algorithm>
+#include <limits>
+
 #include "kernels/linear.h"
+#include "kernels/linear_cross_entropy.h"
 #include "kernels/rms_norm.h"
+#include "model/head_chunks.h"
 #include "model/unit_op.h"
 
 namespace penstock::model {
@@ -14,26 +18,33 @@ class HeadOp final : public UnitOp {
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const UnitTensors& weights,
                      UnitTensors* saved) const override {
     auto normed = kernels::rms_norm(x, weights[gain], eps_);
-    at::Tensor logits = kernels::linear(normed.y, weights[head]);
-    if (!batch.targets.defined()) return logits;
-    if (saved == nullptr) return mean(kernels::cross_entropy(logits, batch.targets), batch);
-    // The logits' memory becomes their gradient: nothing else needs them.
-    const double sum =
-        kernels::cross_entropy_with_gradient(logits, batch.targets, batch.gradient_scale);
-    *saved = Saved{x, std::move(normed), logits}.tensors();
-    return mean(sum, batch);
+    if (!batch.targets.defined()) return kernels::linear(normed.y, weights[head]);
+    if (saved == nullptr) return scalar(mean_loss(normed.y, batch, weights[head]));
+    // Loss and gradient both need the logits, which are too large to be kept from here to there.
+    *saved =
+        Saved{x, std::move(normed), scalar(std::numeric_limits<double>::quiet_NaN())}.tensors();
+    return saved->back();
   }
 
-  at::Tensor backward(const at::Tensor&, const MicroBatch&, const UnitTensors& weights,
+  at::Tensor backward(const at::Tensor&, const MicroBatch& batch, const UnitTensors& weights,
                       const UnitTensors& saved, const UnitTensors& gradients,
                       const Postpone& postpone) const override {
     const auto s = Saved::from(saved);
-    postpone([dw = gradients[head], dlogits = s.dlogits, x = s.normed.y] {
-      kernels::linear_add_weight_gradient(dw, dlogits, x);
+    at::Tensor dnormed = at::empty_like(s.normed.y);
+    double sum = 0;
+    for_chunks(s.normed.y, weights[head], [&](std::int64_t first, std::int64_t rows) {
+      const at::Tensor x = s.normed.y.narrow(0, first, rows);
+      const auto [loss, dlogits] = kernels::linear_cross_entropy_with_gradient(
+          x, weights[head], batch.targets.narrow(0, first, rows), batch.gradient_scale);
+      sum += loss;
+      dnormed.narrow(0, first, rows).copy_(kernels::linear_input_gradient(dlogits, weights[head]));
+      postpone([dw = gradients[head], dlogits, x] {
+        kernels::linear_add_weight_gradient(dw, dlogits, x);
+      });
     });
-    const at::Tensor dnormed = kernels::linear_input_gradient(s.dlogits, weights[head]);
-    return kernels::rms_norm_backward(dnormed, s.x, weights[gain], s.normed.inverse_rms,
-                                      at::zeros_like(s.x), gradients[gain]);
+    at::Tensor(s.loss).fill_(sum / static_cast<double>(batch.targets.numel()));
+    return kernels::rms_norm_backward(dnormed, s.x, weights[gain], s.normed.inverse_rms, {},
+                                      gradients[gain]);
   }
 
  private:
@@ -41,14 +52,30 @@ class HeadOp final : public UnitOp {
   struct Saved {
     at::Tensor x;
     kernels::Normalized normed;
-    at::Tensor dlogits;
+    at::Tensor loss;  // filled by the backward
 
     static Saved from(const UnitTensors& t) { return {t[0], {t[1], t[2]}, t[3]}; }
-    UnitTensors tensors() const { return {x, normed.y, normed.inverse_rms, dlogits}; }
+    UnitTensors tensors() const { return {x, normed.y, normed.inverse_rms, loss}; }
   };
 
-  static at::Tensor mean(double sum, const MicroBatch& batch) {
-    return at::scalar_tensor(sum / static_cast<double>(batch.targets.numel()), at::kDouble);
+  static at::Tensor scalar(double value) { return at::scalar_tensor(value, at::kDouble); }
+
+  template <class Work>
+  static void for_chunks(const at::Tensor& x, const at::Tensor& weight, Work work) {
+    const std::int64_t all = x.size(0);
+    const std::int64_t most = head_chunk_rows(weight.size(0), weight.element_size());
+    for (std::int64_t first = 0; first < all; first += most) {
+      work(first, std::min(most, all - first));
+    }
+  }
+
+  static double mean_loss(const at::Tensor& x, const MicroBatch& batch, const at::Tensor& weight) {
+    double sum = 0;
+    for_chunks(x, weight, [&](std::int64_t first, std::int64_t rows) {
+      sum += kernels::linear_cross_entropy(x.narrow(0, first, rows), weight,
+                                           batch.targets.narrow(0, first, rows));
+    });
+    return sum / static_cast<double>(batch.targets.numel());
   }
 
   const double eps_;

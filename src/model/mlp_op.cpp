@@ -14,7 +14,7 @@ class MlpOp final : public UnitOp {
   at::Tensor forward(const at::Tensor& x, const MicroBatch&, const UnitTensors& weights,
                      UnitTensors* saved) const override {
     Saved s = expand(x, weights);
-    at::Tensor y = kernels::linear(s.hidden, weights[down_proj]).add_(x);
+    at::Tensor y = kernels::linear_add(x, s.hidden, weights[down_proj]);
     if (saved != nullptr) *saved = s.tensors();
     return y;
   }

@@ -25,9 +25,8 @@ struct Segment {
 /// - none: every unit keeps what it saves.
 /// - block: a segment is what the range has of one layer, with the embedding in front of it.
 /// - stage: a segment is the whole range.
-/// A segment that begins with the embedding has no input and keeps nothing. The head is apart and
-/// never computed again: its forward makes the gradient of the logits that its backward starts
-/// from, so doing without it would cost the largest product of the model a second time.
+/// A segment that begins with the embedding has no input and keeps nothing. The head is apart: it
+/// keeps little, because its logits are formed in the backward only.
 std::vector<Segment> segments(const std::vector<UnitKind>& kinds, config::Recompute recompute);
 
 }  // namespace penstock::model

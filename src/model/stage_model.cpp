@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/operation_profile.h"
+
 namespace penstock::model {
 
 StageModel::StageModel(const config::ModelConfig& model, const std::vector<Unit>& chain,
@@ -9,6 +11,7 @@ StageModel::StageModel(const config::ModelConfig& model, const std::vector<Unit>
   std::vector<UnitKind> kinds;
   for (auto u = range.first; u < range.last; ++u) {
     kinds.push_back(chain[static_cast<std::size_t>(u)].kind);
+    parts_.push_back(name(kinds.back()));
     ops_.push_back(make_unit_op(kinds.back(), model, device));
   }
   segments_ = segments(kinds, recompute);
@@ -27,6 +30,8 @@ at::Tensor StageModel::forward(const at::Tensor& x, const MicroBatch& batch,
       saved = &(*tape)[s];
     }
     for (std::size_t u = segment.first; u < segment.last; ++u) {
+      const ProgramPart part(parts_[u]);
+      const OperationTimer rest("rest", {});
       y = ops_[u]->forward(y, batch, weights[u], saved);
     }
   }
@@ -55,7 +60,15 @@ at::Tensor StageModel::backward(const at::Tensor& dy, const MicroBatch& batch,
     auto saved = saved_by(segment, std::exchange(tape[s], {}), batch, weights);
     for (std::size_t u = segment.last; u-- > segment.first;) {
       auto& of_unit = saved[u - segment.first];
-      dx = ops_[u]->backward(dx, batch, weights[u], of_unit, gradients[u], postpone);
+      const ProgramPart part(parts_[u]);
+      const OperationTimer rest("rest", {});
+      const auto in_part = [&, name = parts_[u]](auto task) {
+        postpone([name, task = std::move(task)] {
+          const ProgramPart of_task(name);
+          task();
+        });
+      };
+      dx = ops_[u]->backward(dx, batch, weights[u], of_unit, gradients[u], in_part);
       of_unit.clear();
     }
   }
@@ -72,8 +85,10 @@ std::vector<UnitTensors> StageModel::saved_by(const Segment& segment, UnitTensor
   }
   at::Tensor x = std::move(kept.front());
   for (std::size_t u = segment.first; u + 1 < segment.last; ++u) {
+    const ProgramPart part(parts_[u]);
     x = ops_[u]->forward(x, batch, weights[u], &saved[u - segment.first]);
   }
+  const ProgramPart part(parts_[segment.last - 1]);
   saved.back() = ops_[segment.last - 1]->recompute(x, batch, weights[segment.last - 1]);
   return saved;
 }

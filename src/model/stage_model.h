@@ -31,6 +31,9 @@ class StageModel {
   at::Tensor forward(const at::Tensor& x, const MicroBatch& batch, const StageTensors& weights,
                      Tape* tape) const;
 
+  /// What forward() returned on the last stage: the mean loss, once the backward is done.
+  static at::Tensor loss(const Tape& tape) { return tape.back().back(); }
+
   /// Adds this micro-batch's weight gradients to `gradients`; returns dL/dx. Where units are
   /// computed again, batch and weights must be those of the forward.
   /// The tape is used up: activations are freed as soon as their unit is done.
@@ -54,6 +57,7 @@ class StageModel {
                                     const MicroBatch& batch, const StageTensors& weights) const;
 
   std::vector<std::unique_ptr<UnitOp>> ops_;
+  std::vector<const char*> parts_;  // names of their kinds
   std::vector<Segment> segments_;
 };
 

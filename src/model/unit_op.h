@@ -26,7 +26,8 @@ struct MicroBatch {
 using Postpone = std::function<void(std::function<void()> weight_gradient)>;
 
 /// A unit maps the residual stream x [N, C] to the next one. The embedding ignores x; the head
-/// returns the mean loss per token [1] in fp64, or logits [N, V].
+/// returns the mean loss per token, a scalar in fp64 on the CPU, or logits [N, V]. Where the head
+/// saves for a backward, the loss is NaN until that backward has filled it in.
 /// Weights and gradients are the unit's tensors in the order of its TensorSpecs; weights are in
 /// the compute type, gradients fp32 and added to. Neither x nor dy is written. Immutable: any
 /// number of threads.

@@ -111,18 +111,23 @@ std::int64_t parameter_count(const ModelConfig& model) {
   return model.tied ? count - model.vocab * model.width : count;
 }
 
-std::string describe(const Unit& unit) {
-  switch (unit.kind) {
+const char* name(UnitKind kind) {
+  switch (kind) {
     case UnitKind::embedding:
       return "embedding";
     case UnitKind::attention:
-      return fmt::format("attention {}", unit.layer);
+      return "attention";
     case UnitKind::mlp:
-      return fmt::format("mlp {}", unit.layer);
+      return "mlp";
     case UnitKind::head:
       return "head";
   }
   return "unknown";
+}
+
+std::string describe(const Unit& unit) {
+  const bool of_layer = unit.kind == UnitKind::attention || unit.kind == UnitKind::mlp;
+  return of_layer ? fmt::format("{} {}", name(unit.kind), unit.layer) : name(unit.kind);
 }
 
 }  // namespace penstock::model

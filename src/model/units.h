@@ -31,6 +31,9 @@ struct TensorSpec {
 
 enum class UnitKind { embedding, attention, mlp, head };
 
+/// "embedding", "attention", "mlp", "head": a literal.
+const char* name(UnitKind kind);
+
 /// The smallest piece that a pipeline can be cut into: the embedding, the attention or the MLP of
 /// one layer (each with its norm and its residual connection), or the final norm with the head.
 struct Unit {

@@ -69,22 +69,25 @@ nlohmann::json to_json(const RunSummary& summary) {
     busy.push_back(stage.busy);
     stages.push_back(stage_json(stage));
   }
-  return {{"steps", summary.steps},
-          {"tokens", summary.tokens},
-          {"seconds", summary.seconds},
-          {"tokens_per_s", summary.tokens_per_s},
-          {"train_loss", number_or_null(summary.train_loss)},
-          {"val_loss", number_or_null(summary.val_loss)},
-          {"busy_fraction", std::move(busy)},
-          {"peak_rss_bytes", summary.peak_rss_bytes},
-          {"weights_hash", summary.weights_hash},
-          {"eval_seconds", summary.eval_seconds},
-          {"interrupted", summary.interrupted},
-          {"run_dir", summary.run_dir},
-          {"skipped", summary.skipped},
-          {"first_skipped", summary.first_skipped ? nlohmann::json(*summary.first_skipped)
-                                                  : nlohmann::json(nullptr)},
-          {"stages", std::move(stages)}};
+  nlohmann::json object = {
+      {"steps", summary.steps},
+      {"tokens", summary.tokens},
+      {"seconds", summary.seconds},
+      {"tokens_per_s", summary.tokens_per_s},
+      {"train_loss", number_or_null(summary.train_loss)},
+      {"val_loss", number_or_null(summary.val_loss)},
+      {"busy_fraction", std::move(busy)},
+      {"peak_rss_bytes", summary.peak_rss_bytes},
+      {"weights_hash", summary.weights_hash},
+      {"eval_seconds", summary.eval_seconds},
+      {"interrupted", summary.interrupted},
+      {"run_dir", summary.run_dir},
+      {"skipped", summary.skipped},
+      {"first_skipped",
+       summary.first_skipped ? nlohmann::json(*summary.first_skipped) : nlohmann::json(nullptr)},
+      {"stages", std::move(stages)}};
+  if (summary.profile) object["profile"] = to_json(*summary.profile);
+  return object;
 }
 
 std::string to_text(const RunSummary& summary) {

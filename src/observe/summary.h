@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "observe/record.h"
+#include "observe/step_profile.h"
 
 namespace penstock::observe {
 
@@ -38,6 +39,7 @@ struct RunSummary {
   std::string weights_hash;  ///< Of the newest fp32 weights in name order.
   bool interrupted = false;
   std::string run_dir;
+  std::optional<StepProfile> profile;  ///< Of a run that was profiled.
 };
 
 /// Keys: steps, tokens, seconds, tokens_per_s, train_loss, val_loss, busy_fraction,
@@ -45,7 +47,7 @@ struct RunSummary {
 /// stages. busy_fraction lists each stage's share; stages is a list of {"busy", "waits":
 /// {"activation", "gradient", "update", "transfer", "blocked", "core", "idle"}, "delay": {"mean",
 /// "least", "most"}}, all but the delays as shares of the time of training. What is missing or not
-/// finite is null.
+/// finite is null. A profile, where there is one, is "profile".
 nlohmann::json to_json(const RunSummary& summary);
 
 /// Some lines for the console, with a table of the stages; ends with '\n'; UTF-8.

@@ -12,15 +12,17 @@ const UnitLoad& unit_at(const Workload& workload, std::int64_t u) {
   return workload.units[static_cast<std::size_t>(u)];
 }
 
-/// Of one unit, from dX to dW: as much as it saved; the embedding's dy.
+/// Of one unit, from dX to dW: as much as it saved; the embedding's dy; the head's logits'
+/// gradients beside.
 double held_by(const Workload& workload, const UnitLoad& unit) {
-  return unit.kind == model::UnitKind::embedding ? workload.stream() : unit.saved;
+  return unit.kind == model::UnitKind::embedding ? workload.stream() : unit.saved + unit.logits;
 }
 
 /// What a unit's backward needs beyond what it saved and what the units behind it hold: gradients
 /// on their way, or, in bf16, a product on its way into the fp32 gradient.
-double working_bytes(const Workload& workload, const UnitLoad& unit, double tokens) {
-  const double gradients = tokens * unit.working;
+double working_bytes(const Workload& workload, const UnitLoad& unit, double tokens,
+                     double chunk_tokens) {
+  const double gradients = tokens * unit.working + chunk_tokens * unit.logits;
   if (unit.product == 0) return gradients;
   return std::max(gradients, tokens * 2 * workload.stream() + unit.product);
 }
@@ -75,9 +77,12 @@ class Piece {
     double live = before + tokens_ * saved_by(segment);
     for (std::size_t u = segment.last; u-- > segment.first;) {
       const UnitLoad& one = unit(u);
-      const double working = working_bytes(workload_, one, tokens_);
-      all.backward = std::max(all.backward, live + working);
-      all.input_gradient = std::max(all.input_gradient, live + held + working);
+      const double chunk = std::min(tokens_, one.chunk);
+      all.backward = std::max(
+          all.backward, live + working_bytes(workload_, one, tokens_, chunk) + chunk * one.paired);
+      // Whoever postpones dW holds the gradients of all chunks.
+      all.input_gradient = std::max(all.input_gradient,
+                                    live + held + working_bytes(workload_, one, tokens_, tokens_));
       live -= tokens_ * one.saved;
       held += tokens_ * held_by(workload_, one);
     }

@@ -133,7 +133,7 @@ std::vector<Assumption> assumptions(const Workload& z, const Cluster& cluster) {
   }
   all.push_back({"backward", "2 x forward, half of it dX", "scores: 2 x, all of it dX"});
   all.push_back({"activations", "what this program's units save",
-                 "input and normed of each unit, q k v, attended, gate, up, hidden, logits"});
+                 "input and normed of each unit, q k v, attended, gate, up, hidden"});
   all.push_back({"recompute", "one more forward of each layer, less its last product",
                  "keeps the input of each layer (block) or stage (stage), and all of the head"});
   all.push_back({"optimizer state", state_words(z), "as the optimizer makes it"});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/head_chunks.h"
 
 namespace penstock::plan {
 namespace {
@@ -40,7 +41,7 @@ double saved_bytes(UnitKind kind, const Workload& z) {
       return input_and_normed +
              e * 3 * static_cast<double>(m.ff * z.experts.active);  // gate, up, hidden
     case UnitKind::head:
-      return input_and_normed + e * static_cast<double>(m.vocab);  // gradient of the logits
+      return input_and_normed;
   }
   return 0;
 }
@@ -61,7 +62,7 @@ double working_bytes(UnitKind kind, const Workload& z) {
     case UnitKind::mlp:
       return z.element() * 3 * (width + static_cast<double>(m.ff * z.experts.active));
     case UnitKind::head:
-      return z.element() * 3 * width;
+      return z.element() * 2 * width;
   }
   return 0;
 }
@@ -113,6 +114,10 @@ UnitLoad load_of(const model::Unit& unit, const Workload& z) {
   }
   const double active = is_mlp ? static_cast<double>(z.experts.active) : 1;
   share_cost(load, active * unit.cost, active * multiplied);
+  if (unit.kind == UnitKind::head) {  // logits are formed where their gradients are
+    load.input_gradient += load.forward;
+    load.forward = 0;
+  }
   if (unit.kind == UnitKind::embedding) {  // no dX: there is nothing before it
     load.weight_gradient += load.input_gradient;
     load.input_gradient = 0;
@@ -120,6 +125,13 @@ UnitLoad load_of(const model::Unit& unit, const Workload& z) {
   load.last_product = last_product(unit.kind, z);
   load.saved = saved_bytes(unit.kind, z);
   load.working = working_bytes(unit.kind, z);
+  if (unit.kind == UnitKind::head) {
+    const auto element = static_cast<std::int64_t>(z.element());
+    const bool in_pairs = z.precision == config::Precision::bf16;
+    load.logits = z.element() * static_cast<double>(z.model.vocab);
+    load.paired = in_pairs ? z.element() * static_cast<double>(z.model.width) : 0;
+    load.chunk = static_cast<double>(model::head_chunk_rows(z.model.vocab, element));
+  }
   // The product in bf16, and its fp32 copy on the way into the gradient.
   const bool rounds = z.precision == config::Precision::bf16 && unit.kind != UnitKind::embedding;
   if (rounds) load.product = (2 + 4) * load.largest;

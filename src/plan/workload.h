@@ -62,6 +62,9 @@ struct UnitLoad {
   double saved = 0;            // bytes that F keeps for B: what src/model/*_op.cpp save
   double working = 0;          // bytes that B needs at its peak beyond those
   double product = 0;          // bytes of a bf16 dW before it is added in fp32, not per token
+  double logits = 0;           // bytes of the logits' gradients that B forms, chunk by chunk
+  double chunk = 0;            // tokens of one such chunk
+  double paired = 0;           // bytes of the copy of its input that a chunk's dW takes
   double update_flop = 0;      // FLOP of one update, not per token
 
   double backward() const { return input_gradient + weight_gradient; }

@@ -125,6 +125,26 @@ void fields(auto& code, Is<engine::EvaluationEvent> auto& event) {
   code.all(version, loss, tokens, begin, at);
 }
 
+void fields(auto& code, Is<OperationWork> auto& work) {
+  auto& [flops, bytes] = work;
+  code.all(flops, bytes);
+}
+
+void fields(auto& code, Is<OperationTotal> auto& total) {
+  auto& [part, name, calls, seconds, work] = total;
+  code.all(part, name, calls, seconds, work);
+}
+
+void fields(auto& code, Is<engine::StageProfile> auto& profile) {
+  auto& [stage, updates, seconds, operations, usage, waited] = profile;
+  code.all(stage, updates, seconds, operations, usage, waited);
+}
+
+void fields(auto& code, Is<engine::ProfileEvent> auto& event) {
+  auto& [profile] = event;
+  code.all(profile);
+}
+
 void fields(auto& code, Is<schedule::Action> auto& action) {
   auto& [kind, batch, micro_batch, version, chunk] = action;
   code.all(kind, batch, micro_batch, version, chunk);

@@ -76,6 +76,9 @@ void RunReporter::handle(const engine::Event& event) {
   if (const auto* spans = std::get_if<engine::SpansEvent>(&event)) {
     for (const auto& span : spans->spans) sinks_.trace->add(spans->stage, span);
   }
+  if (const auto* stage = std::get_if<engine::ProfileEvent>(&event)) {
+    profiles_.push_back(stage->profile);
+  }
   while (const auto entry = events_.take()) write(*entry);
 }
 

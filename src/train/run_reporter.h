@@ -41,6 +41,8 @@ class RunReporter {
 
   /// Steps, tokens, times, losses and stages so far; the rest is the caller's.
   observe::RunSummary summary() const;
+  /// Of the stages that have reported one, in any order.
+  const std::vector<engine::StageProfile>& profiles() const { return profiles_; }
   /// The loss of every update; NaN where it was skipped.
   const std::vector<double>& losses() const { return losses_; }
 
@@ -59,6 +61,7 @@ class RunReporter {
   const Time start_;  // second 0 of the run
   EventOrder events_;
   std::vector<StageAccount> stages_;
+  std::vector<engine::StageProfile> profiles_;
   std::vector<double> losses_;
   std::int64_t skipped_ = 0;
   std::optional<std::int64_t> first_skipped_;

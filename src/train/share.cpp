@@ -31,13 +31,16 @@ constexpr ranks::Ahead no_clock{0};
 struct Assignment {
   std::string configuration;  // TOML
   Texts data;                 // as in checkpoint::Identity
-  bool trace = false;
+  Recordings recordings;
   std::int64_t states = 0;  // that follow, a frame each
 };
 
 ranks::Frame encode(const Assignment& assignment) {
   ranks::ByteWriter writer;
-  writer.put(assignment.configuration).put(assignment.trace).put(assignment.states);
+  writer.put(assignment.configuration)
+      .put(assignment.recordings.trace)
+      .put(assignment.recordings.profile)
+      .put(assignment.states);
   writer.put(assignment.data.size());
   for (const auto& [key, value] : assignment.data) writer.put(key).put(value);
   return {writer.take(), {}};
@@ -47,7 +50,8 @@ Assignment decode(const ranks::Frame& frame) {
   ranks::ByteReader reader(frame.head);
   Assignment assignment;
   assignment.configuration = reader.get_text();
-  assignment.trace = reader.get<bool>();
+  assignment.recordings.trace = reader.get<bool>();
+  assignment.recordings.profile = reader.get<bool>();
   assignment.states = reader.get<std::int64_t>();
   for (auto left = reader.get<std::size_t>(); left > 0; --left) {
     const auto key = reader.get_text();
@@ -71,7 +75,7 @@ void require_same_data(int rank, const Texts& here, const Texts& on_rank_0) {
 }  // namespace
 
 void assign_shares(ranks::Group& group, const config::Config& config,
-                   const checkpoint::Identity& identity, bool trace,
+                   const checkpoint::Identity& identity, const Recordings& recordings,
                    const std::vector<engine::StageState>& states) {
   if (config.train.device != config::DeviceKind::cpu) {
     throw user_error(
@@ -83,7 +87,7 @@ void assign_shares(ranks::Group& group, const config::Config& config,
   const int stages = static_cast<int>(config.pipeline.stages);
   for (int peer = 1; peer < group.size(); ++peer) {
     const auto share = ranks::stages_of_rank(peer, group.size(), stages);
-    const Assignment assignment{config::to_toml(config), identity.data, trace,
+    const Assignment assignment{config::to_toml(config), identity.data, recordings,
                                 states.empty() ? 0 : share.count};
     group.send(peer, assignment_tag, encode(assignment));
     for (const auto& state : states) {
@@ -113,7 +117,8 @@ void train_share(ranks::Group& group) {
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
                              .report = [](const engine::Event&) {},
-                             .trace = assignment.trace,
+                             .trace = assignment.recordings.trace,
+                             .profile = assignment.recordings.profile,
                              .restore = std::move(states),
                              .warn = warn,
                              .on_failure = [&] { others.stop_waiting(); }});

@@ -10,12 +10,18 @@
 
 namespace penstock::train {
 
+/// What the stages are to report beside their updates.
+struct Recordings {
+  bool trace = false;
+  bool profile = false;
+};
+
 /// Rank 0 alone reads the command line, the configuration and the checkpoint, and prepares the
 /// data first, so that the others find it in the cache. Then it tells them what to train: the
 /// configuration, which data it has seen, and from where their stages go on. Called by rank 0, with
 /// the states of all stages or none.
 void assign_shares(ranks::Group& group, const config::Config& config,
-                   const checkpoint::Identity& identity, bool trace,
+                   const checkpoint::Identity& identity, const Recordings& recordings,
                    const std::vector<engine::StageState>& states);
 
 /// Takes part in the run of rank 0 until that ends. Nothing is written but warnings to stderr.

@@ -30,6 +30,7 @@
 #include "train/run_folder.h"
 #include "train/run_identity.h"
 #include "train/run_pipeline.h"
+#include "train/run_profile.h"
 #include "train/run_reporter.h"
 #include "train/run_text.h"
 #include "train/share.h"
@@ -61,6 +62,10 @@ void require_tokenizer_for_sample(const config::Config& config, const data::Prep
                    "output.sample = \"{}\" needs a tokenizer, but the shards come "
                    "without one; set data.tokenizer to its file or output.sample to \"\"",
                    config.output.sample);
+}
+
+Recordings asked_for(const TrainOutput& output) {
+  return {.trace = !output.trace.empty(), .profile = output.profile};
 }
 
 /// What a run goes on from; nothing for one that begins.
@@ -144,6 +149,7 @@ void print_end(std::ostream& out, const RunReporter& reporter, const observe::Ru
     fmt::print(out, "\nloss by update\n{}", observe::draw_curve(reporter.losses()));
   }
   fmt::print(out, "\n{}", observe::to_text(summary));
+  if (summary.profile) fmt::print(out, "\n{}", observe::to_text(*summary.profile));
 }
 
 observe::RunSummary run(const config::Config& config, const TrainOutput& output,
@@ -155,6 +161,7 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
   std::optional<ranks::ProcessRanks> others;
   if (output.group) others.emplace(*output.group, static_cast<int>(config.pipeline.stages));
   check_trace_path(output.trace, RunFolder{config.output.dir});
+  if (output.profile) check_profile(config, stopped ? stopped->manifest.cut : 0);
   const RunData data(config, show_preparation(out, output.console));
   if (output.console.terminal) fmt::print(out, "\r\033[K");
   require_tokenizer_for_sample(config, data.prepared());
@@ -162,7 +169,7 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
   print_settings(out, config, schedule, data);
   auto origin = origin_of(stopped, identity, out);
   if (others) {
-    assign_shares(*output.group, config, identity, !output.trace.empty(), origin.state.stages);
+    assign_shares(*output.group, config, identity, asked_for(output), origin.state.stages);
   }
 
   EventQueue events;
@@ -176,7 +183,8 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
                              .make_source = data.source_factory(),
                              .validation_micro_batches = data.validation_micro_batches(),
                              .report = sink_into(events, saver),
-                             .trace = !output.trace.empty(),
+                             .trace = asked_for(output).trace,
+                             .profile = asked_for(output).profile,
                              .restore = std::move(origin.state.stages),
                              .warn = warn,
                              .on_failure = [&saver] {
@@ -203,9 +211,14 @@ observe::RunSummary run(const config::Config& config, const TrainOutput& output,
     std::rethrow_exception(engine_failure);
   }
   const auto weights = by_name(pipeline.weights());
-  const auto summary = summary_of(reporter, config, folder, weights);
+  auto summary = summary_of(reporter, config, folder, weights);
   save_weights(folder.weights(), weights, summary.steps, report_failure);
   if (trace) close_trace(out, output.trace, *trace);
+  if (output.profile) {
+    const int stages = others ? others->stages_on_host().count : pipeline.shape().stages;
+    summary.profile = run_profile(reporter.profiles(), config, stages);
+    if (!summary.profile) fmt::print(out, "note: too few updates were made for a profile\n");
+  }
   print_end(out, reporter, summary);
   if (summary.interrupted) print_how_to_continue(out, folder);
   if (!config.output.sample.empty() && !data.prepared().train.empty() && !summary.interrupted) {

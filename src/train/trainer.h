@@ -17,6 +17,7 @@ struct TrainOutput {
   std::filesystem::path trace;  // file for the timeline of the run; empty: none
   /// The run's other ranks, of which this is rank 0 (the others: train/share.h); null: one process.
   ranks::Group* group = nullptr;
+  bool profile = false;  // tell at the end where a step goes
 };
 
 /// Prepares the data, trains, evaluates, and writes the run folder, with a checkpoint in it after

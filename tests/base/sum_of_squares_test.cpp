@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -39,6 +40,20 @@ TEST(SumOfSquares, AsExactAsDoublePrecisionAllows) {
     // Squares of floats are exact in double; each of at most n/16 + 16 additions rounds to 2^-53.
     const double tolerance = (static_cast<double>(n) / 16 + 16) * 0x1p-53;
     EXPECT_NEAR(sum_of_squares(values) / static_cast<double>(expected), 1, tolerance) << n;
+  }
+}
+
+TEST(SumOfSquares, TheBitsOfEveryProcessorAreThoseOfSixteenSums) {
+  for (const std::size_t n : {1U, 17U, 1003U, 4099U, 10007U, 30011U}) {
+    const auto values = normal(n);
+    std::array<double, 16> sums{};
+    for (std::size_t i = 0; i < n; ++i) {
+      const double value = values[i];
+      sums.at(i % 16) += value * value;
+    }
+    double expected = 0;
+    for (const double sum : sums) expected += sum;
+    EXPECT_EQ(sum_of_squares(values), expected) << n;
   }
 }
 

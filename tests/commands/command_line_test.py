@@ -54,7 +54,7 @@ class CommandLine(Workplace):
 
     def test_every_help_has_an_example(self):
         for arguments in ([], ["train"], ["generate"], ["tokenize"], ["schedule"], ["simulate"],
-                          ["plan"], ["trace"], ["optimizers"], ["version"]):
+                          ["plan"], ["trace"], ["optimizers"], ["bench"], ["version"]):
             text = self.succeed(*arguments, "--help")
             self.assertRegex(text, r"Example:\s+(\./)?penstock " + "".join(arguments))
             self.assertEqual(self.succeed(*arguments, "-h"), text)

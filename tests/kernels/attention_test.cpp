@@ -7,6 +7,7 @@
 #include <ostream>
 #include <tuple>
 
+#include "kernels/block_attention.h"
 #include "kernels/helpers.h"
 #include "kernels/paths.h"
 
@@ -121,15 +122,19 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                                                           Case{1, 3, {2, 1, 6}, at::kFloat},
                                                           Case{3, 17, {4, 2, 16}, at::kFloat},
                                                           Case{2, 257, {3, 1, 10}, at::kFloat},
+                                                          Case{1, 64, {2, 1, 16}, at::kFloat},
+                                                          Case{1, 1100, {2, 1, 16}, at::kFloat},
                                                           Case{1, 65, {9, 3, 64}, at::kFloat},
                                                           Case{2, 33, {3, 3, 32}, at::kFloat},
                                                           Case{1, 1, {1, 1, 8}, at::kBFloat16},
                                                           Case{3, 17, {4, 2, 16}, at::kBFloat16},
+                                                          Case{1, 7, {2, 2, 5}, at::kBFloat16},
+                                                          Case{1, 1100, {2, 1, 16}, at::kBFloat16},
                                                           Case{2, 257, {3, 1, 64}, at::kBFloat16}),
-                                          testing::ValuesIn(tests::all_paths)));
+                                          testing::ValuesIn(tests::attention_paths)));
 
 TEST(Attention, LargeScoresPickOneToken) {
-  for (const Path* path : tests::all_paths) {
+  for (const Path* path : tests::attention_paths) {
     // Scores of token t with key s are +-1e4 s-dependent: the largest takes all the weight.
     const Case c{1, 5, {1, 1, 4}, at::kFloat};
     at::Tensor qkv = at::zeros({5, 12});
@@ -149,7 +154,7 @@ TEST(Attention, LargeScoresPickOneToken) {
 }
 
 TEST(Attention, ATokenSeesNoLaterOne) {
-  for (const Path* path : tests::all_paths) {
+  for (const Path* path : tests::attention_paths) {
     for (const auto type : {at::kFloat, at::kBFloat16}) {
       const HeadShape shape{4, 2, 16};
       const at::Tensor qkv = normal({17, 128}, "qkv", 1, type);
@@ -164,7 +169,7 @@ TEST(Attention, ATokenSeesNoLaterOne) {
 }
 
 TEST(Attention, SequencesAreApart) {
-  for (const Path* path : tests::all_paths) {
+  for (const Path* path : tests::attention_paths) {
     const HeadShape shape{4, 2, 16};
     const at::Tensor qkv = normal({3 * 17, 128}, "qkv");
     const at::Tensor y = path->attention(qkv, shape, 3).y;
@@ -177,6 +182,20 @@ TEST(Attention, SequencesAreApart) {
     EXPECT_TRUE(bad.narrow(0, 17, 17).any().item<bool>());
     EXPECT_FALSE(bad.narrow(0, 0, 17).any().item<bool>());
     EXPECT_FALSE(bad.narrow(0, 34, 17).any().item<bool>());
+  }
+}
+
+TEST(Attention, NumberOfThreadsDoesNotMatter) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const HeadShape shape{4, 2, 16};
+    const at::Tensor qkv = normal({3 * 70, 128}, "qkv", 1, type);
+    const at::Tensor dy = normal({3 * 70, 64}, "dy", 1, type);
+    if (!has_block_attention(qkv, shape)) GTEST_SKIP() << "LibTorch's kernel promises less";
+    const auto gradient_with = [&](int count) {
+      const tests::Threads threads(count);
+      return attention_backward(dy, qkv, attention(qkv, shape, 3), shape, 3);
+    };
+    EXPECT_TRUE(same_bits(gradient_with(1), gradient_with(3)));
   }
 }
 

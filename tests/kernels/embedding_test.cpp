@@ -44,6 +44,20 @@ TEST(Embedding, AddsTheRowsInTheOrderOfTheTokens) {
   }
 }
 
+TEST(Embedding, TheSameBitsForEveryNumberOfThreads) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor tokens = random_tokens(257, 5, "tokens");
+    const at::Tensor dy = normal({257, 1000}, "dy", 1, type);
+    const at::Tensor before = normal({5, 1000}, "before");
+    for (const int threads : {1, 2, 3}) {
+      const tests::Threads guard(threads);
+      at::Tensor gradient = before.clone();
+      add_embedding_gradient(gradient, dy, tokens);
+      EXPECT_TRUE(same_bits(gradient, reference(before, dy, tokens))) << threads;
+    }
+  }
+}
+
 TEST(Embedding, LeavesTheOtherRowsAlone) {
   for (const Path* path : tests::all_paths) {
     at::Tensor gradient = at::full({4, 3}, 7.0F);

@@ -7,9 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <vector>
-
-#include "kernels/rows.h"
 
 namespace penstock::kernels {
 namespace {
@@ -41,17 +38,6 @@ TEST(Exp, WithinThePromisedErrorWhereTheExponentChanges) {
       ASSERT_LT(relative_error(exp_approx(x), x), promised_error) << x;
     }
   }
-}
-
-// The same function in vector code of whatever instructions this processor has.
-TEST(Exp, WithinThePromisedErrorInVectorCode) {
-  std::vector<float> x;
-  for (double value = -87; value <= 88; value += 1.7e-3) x.push_back(static_cast<float>(value));
-  std::vector<float> y = x;
-  rows::exponentials(y.data(), 0, static_cast<std::int64_t>(y.size()));
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, relative_error(y[i], x[i]));
-  EXPECT_LT(worst, promised_error);
 }
 
 TEST(Exp, SpecialValues) {

@@ -5,7 +5,9 @@
 #include <limits>
 #include <tuple>
 
+#include "kernels/block_product.h"
 #include "kernels/helpers.h"
+#include "kernels/paths.h"
 
 namespace penstock::kernels {
 namespace {
@@ -15,7 +17,11 @@ using tests::normal;
 using tests::storage_rounding;
 using tests::within;
 
-using Case = std::tuple<std::int64_t, std::int64_t, std::int64_t, at::ScalarType>;
+using tests::Path;
+using tests::same_bits;
+using tests::Threads;
+
+using Case = std::tuple<std::int64_t, std::int64_t, std::int64_t, at::ScalarType, const Path*>;
 
 class LinearTest : public testing::TestWithParam<Case> {
  protected:
@@ -23,6 +29,7 @@ class LinearTest : public testing::TestWithParam<Case> {
   std::int64_t in = std::get<1>(GetParam());
   std::int64_t out = std::get<2>(GetParam());
   at::ScalarType type = std::get<3>(GetParam());
+  const Path& path = *std::get<4>(GetParam());
   at::Tensor x = normal({n, in}, "x", 1, type);
   at::Tensor weight = normal({out, in}, "weight", 1, type);
   at::Tensor dy = normal({n, out}, "dy", 1, type);
@@ -38,15 +45,29 @@ class LinearTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(LinearTest, IsTheProductWithTheTransposedWeight) {
-  const at::Tensor y = kernels::linear(x, weight);
+  const at::Tensor y = path.linear(x, weight);
   const at::Tensor a = x.to(at::kDouble);
   const at::Tensor b = weight.to(at::kDouble).t();
   EXPECT_EQ(y.scalar_type(), type);
   EXPECT_TRUE(within(y, at::matmul(a, b), bound(a, b)));
 }
 
+TEST_P(LinearTest, AResidualIsAddedBeforeRounding) {
+  const at::Tensor residual = normal({n, out}, "residual", 3, type);
+  const at::Tensor before = residual.clone();
+  const at::Tensor y = path.linear_add(residual, x, weight);
+  const at::Tensor a = x.to(at::kDouble);
+  const at::Tensor b = weight.to(at::kDouble).t();
+  const at::Tensor expected = residual.to(at::kDouble) + at::matmul(a, b);
+  EXPECT_EQ(y.scalar_type(), type);
+  EXPECT_TRUE(same_bits(residual, before));
+  EXPECT_TRUE(within(y, expected,
+                     bound(a, b) + 1.01 * storage_rounding(type) * expected.abs() +
+                         2 * fp32_rounding * static_cast<double>(in) * residual.abs()));
+}
+
 TEST_P(LinearTest, InputGradient) {
-  const at::Tensor dx = linear_input_gradient(dy, weight);
+  const at::Tensor dx = path.linear_input_gradient(dy, weight);
   const at::Tensor a = dy.to(at::kDouble);
   const at::Tensor b = weight.to(at::kDouble);
   EXPECT_EQ(dx.scalar_type(), type);
@@ -56,21 +77,43 @@ TEST_P(LinearTest, InputGradient) {
 TEST_P(LinearTest, WeightGradientIsAddedInFp32) {
   const at::Tensor before = normal({out, in}, "before", 100);
   at::Tensor gradient = before.clone();
-  linear_add_weight_gradient(gradient, dy, x);
+  path.linear_add_weight_gradient(gradient, dy, x);
   const at::Tensor a = dy.to(at::kDouble).t();
   const at::Tensor b = x.to(at::kDouble);
   const at::Tensor expected = before.to(at::kDouble) + at::matmul(a, b);
   // Additions in fp32 for both types: of every product in turn in fp32, of the finished sum in
   // bf16.
-  const double additions = type == at::kFloat ? static_cast<double>(n) : 1;
+  // Products of blocks add in parts of at most 256 terms in both types.
+  const double additions =
+      type == at::kFloat ? static_cast<double>(n) : static_cast<double>(n) / 256 + 1;
   EXPECT_TRUE(within(gradient, expected,
                      bound(a, b) + additions * fp32_rounding * (expected.abs() + before.abs())));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
-                         testing::Combine(testing::Values(1, 17, 257), testing::Values(1, 3, 257),
-                                          testing::Values(1, 17, 65),
-                                          testing::Values(at::kFloat, at::kBFloat16)));
+                         testing::Combine(testing::Values(1, 17, 64, 257),
+                                          testing::Values(1, 3, 256, 257, 600),
+                                          testing::Values(1, 17, 65, 300),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::ValuesIn(tests::all_paths)));
+
+TEST(Linear, NumberOfThreadsDoesNotMatter) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    if (!has_block_products(type)) GTEST_SKIP() << "LibTorch's products promise less";
+    const at::Tensor x = normal({300, 512}, "x", 1, type);
+    const at::Tensor weight = normal({260, 512}, "weight", 1, type);
+    const at::Tensor dy = normal({300, 260}, "dy", 1, type);
+    const auto all_with = [&](int count) {
+      const Threads threads(count);
+      at::Tensor gradient = at::zeros({260, 512});
+      linear_add_weight_gradient(gradient, dy, x);
+      return std::tuple{kernels::linear(x, weight), linear_input_gradient(dy, weight), gradient};
+    };
+    const auto [y, dx, dw] = all_with(1);
+    const auto [y3, dx3, dw3] = all_with(3);
+    EXPECT_TRUE(same_bits(y, y3) && same_bits(dx, dx3) && same_bits(dw, dw3));
+  }
+}
 
 TEST(Linear, NanReachesItsRow) {
   const at::Tensor x = normal({3, 5}, "x");

@@ -9,6 +9,8 @@
 #include "kernels/composed.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
+#include "kernels/flash_attention.h"
+#include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -17,6 +19,10 @@ namespace penstock::tests {
 
 struct Path {
   const char* name;
+  decltype(&kernels::linear) linear;
+  decltype(&kernels::linear_add) linear_add;
+  decltype(&kernels::linear_input_gradient) linear_input_gradient;
+  decltype(&kernels::linear_add_weight_gradient) linear_add_weight_gradient;
   decltype(&kernels::rms_norm) rms_norm;
   decltype(&kernels::rms_norm_backward) rms_norm_backward;
   decltype(&kernels::rotate) rotate;
@@ -31,8 +37,12 @@ struct Path {
 
 inline void PrintTo(const Path& path, std::ostream* out) { *out << path.name; }
 
-/// What tensors on the CPU get: loops, and LibTorch's flash kernel.
+/// What tensors on the CPU get: loops, and products of blocks where this machine has them.
 inline const Path cpu_path{"cpu",
+                           kernels::linear,
+                           kernels::linear_add,
+                           kernels::linear_input_gradient,
+                           kernels::linear_add_weight_gradient,
                            kernels::rms_norm,
                            kernels::rms_norm_backward,
                            kernels::rotate,
@@ -48,6 +58,10 @@ inline const Path cpu_path{"cpu",
 /// that small sequences have several blocks.
 inline const Path composed_path{
     "composed",
+    kernels::composed::linear,
+    kernels::composed::linear_add,
+    kernels::composed::linear_input_gradient,
+    kernels::composed::linear_add_weight_gradient,
     kernels::composed::rms_norm,
     kernels::composed::rms_norm_backward,
     kernels::composed::rotate,
@@ -69,5 +83,16 @@ inline const Path composed_path{
     kernels::composed::add_embedding_gradient};
 
 inline const Path* const all_paths[] = {&cpu_path, &composed_path};
+
+/// What tensors on a CPU without fast products of blocks get.
+inline const Path flash_path = [] {
+  Path path = cpu_path;
+  path.name = "flash";
+  path.attention = kernels::flash_attention;
+  path.attention_backward = kernels::flash_attention_backward;
+  return path;
+}();
+
+inline const Path* const attention_paths[] = {&cpu_path, &flash_path, &composed_path};
 
 }  // namespace penstock::tests

@@ -125,6 +125,23 @@ TEST(RmsNorm, ZeroRowsGiveZerosAndFiniteGradients) {
   }
 }
 
+TEST(RmsNorm, NoResidualIsOneOfZeros) {
+  for (const Path* path : tests::all_paths) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const Inputs in(257, 65, type);
+      const at::Tensor inverse = rms_norm(in.x, in.gain, eps).inverse_rms;
+      const auto gradient_with = [&](const at::Tensor& residual, at::Tensor gain_gradient) {
+        return path->rms_norm_backward(in.dy, in.x, in.gain, inverse, residual, gain_gradient);
+      };
+      at::Tensor without = at::zeros({65});
+      at::Tensor with = at::zeros({65});
+      EXPECT_TRUE(at::equal(gradient_with(at::Tensor(), without),
+                            gradient_with(at::zeros_like(in.x), with)));
+      EXPECT_TRUE(same_bits(without, with));
+    }
+  }
+}
+
 TEST(RmsNorm, NanStaysInItsRow) {
   for (const Path* path : tests::all_paths) {
     for (const auto type : {at::kFloat, at::kBFloat16}) {

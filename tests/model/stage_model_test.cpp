@@ -58,7 +58,7 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
   for (auto& part : parts) {
     x = part.model.forward(x, golden.batch, weight_views(part.layout, part.weights), &part.tape);
   }
-  Result result{x.item<double>(), {}, {}};
+  Result result;
   at::Tensor dx;
   StageModel::WeightBackward later;
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
@@ -70,6 +70,7 @@ Result run(const GoldenModel& golden, const std::vector<std::int64_t>& cut,
     for (const auto& saved : part->tape) EXPECT_TRUE(saved.empty());
     if (dx.defined()) result.input_gradients.push_back(dx);
   }
+  result.loss = x.item<double>();
   for (const auto& add_gradient : later) add_gradient();
   for (const auto& part : parts) {
     for (const auto& parameter : part.layout.parameters) {

@@ -187,13 +187,13 @@ TEST(SearchTest, WhereBackwardsReadOtherWeightsNothingIsComputedAgain) {
             "forward, so nothing can be computed again; set --recompute none");
 }
 
-// Stage 1 holds attention (188 bytes a token with its numbers) and the head (148). At most three
+// Stage 1 holds attention (188 bytes a token with its numbers) and the head (84). At most three
 // forwards of its chunks are in flight, and all of them can be attention's.
 TEST(PredictTest, ChunksAreCountedOneByOne) {
   const auto workload = tiny(8);
   const auto interleaved = candidate("interleaved", {2, 8, 2}, {1, 1, 1, 1});
   const auto plan = predict(workload, ideal(2), interleaved);
-  EXPECT_EQ(memory_of(workload, interleaved, 1).activations, 4 * 3 * (188 + 148) / 2.0);
+  EXPECT_EQ(memory_of(workload, interleaved, 1).activations, 4 * 3 * (188 + 84) / 2.0);
   EXPECT_EQ(plan.memory[1].activations, 4 * 3 * 188);
 }
 

@@ -108,6 +108,31 @@ TEST(Codec, KeepsSpans) {
   EXPECT_EQ(copy.spans[0].transfer, 0.25);
 }
 
+TEST(Codec, KeepsProfiles) {
+  const engine::StageProfile profile{
+      .stage = 3,
+      .updates = 20,
+      .seconds = 1.5,
+      .operations = {{"mlp", "product dX", 80, 0.25, {1e9, 2e6}}, {"update", "adamw", 7, 0.5, {}}},
+      .usage = {.work = 1, .wait_gradient = 0.125},
+      .waited_for_core = 0.0625};
+  const auto copy = travelled(engine::ProfileEvent{profile}).profile;
+  EXPECT_EQ(copy.stage, 3);
+  EXPECT_EQ(copy.updates, 20);
+  EXPECT_EQ(copy.seconds, 1.5);
+  ASSERT_EQ(copy.operations.size(), 2u);
+  EXPECT_EQ(copy.operations[0].part, "mlp");
+  EXPECT_EQ(copy.operations[0].name, "product dX");
+  EXPECT_EQ(copy.operations[0].calls, 80);
+  EXPECT_EQ(copy.operations[0].seconds, 0.25);
+  EXPECT_EQ(copy.operations[0].work.flops, 1e9);
+  EXPECT_EQ(copy.operations[0].work.bytes, 2e6);
+  EXPECT_EQ(copy.operations[1].name, "adamw");
+  EXPECT_EQ(copy.usage.work, 1);
+  EXPECT_EQ(copy.usage.wait_gradient, 0.125);
+  EXPECT_EQ(copy.waited_for_core, 0.0625);
+}
+
 TEST(Codec, KeepsCaptures) {
   engine::CaptureEvent event;
   event.state.stage = 1;

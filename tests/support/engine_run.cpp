@@ -181,6 +181,7 @@ class EventCollector {
     result_.evaluations.push_back(evaluation);
   }
   void take(const engine::SpansEvent&) {}
+  void take(const engine::ProfileEvent&) {}
   void take(engine::CaptureEvent& capture) {
     auto& states = result_.captures[capture.state.cut];
     states.resize(result_.stage_events.size());
@@ -293,9 +294,9 @@ RunResult run_plain_loop(const config::Config& config,
       const auto batch = source->training(b, j);
       model::StageModel::Tape tape;
       const at::Tensor y = plain.model.forward({}, batch, weights, &tape);
-      loss += y.item<double>() / static_cast<double>(config.pipeline.micro_batches);
       plain.model.backward({}, batch, weights, tape,
                            model::gradient_views(plain.layout, gradients));
+      loss += y.item<double>() / static_cast<double>(config.pipeline.micro_batches);
     }
     plain.tie(gradients);
     const double norm = plain.norm(gradients);
@@ -341,13 +342,13 @@ RunResult run_loop_by_stage(const config::Config& config, const VersionRule& rul
         auto& stage = stages[static_cast<std::size_t>(s)];
         x = stage.model.forward(x, batch, stage.weights(rule.forward(s, i)), &stage.tape);
       }
-      loss += x.item<double>() / static_cast<double>(m);
       at::Tensor dx;
       for (int s = d; s-- > 0;) {
         auto& stage = stages[static_cast<std::size_t>(s)];
         dx = stage.model.backward(dx, batch, stage.weights(rule.backward(s, i)), stage.tape,
                                   model::gradient_views(stage.layout, stage.gradients));
       }
+      loss += x.item<double>() / static_cast<double>(m);
     }
     for (int s = 0; s < d; ++s) {
       stages[static_cast<std::size_t>(s)].update(b, b - rule.forward(s, b * m));

@@ -50,6 +50,7 @@ class EngineRun {
     threads.start = std::chrono::steady_clock::now();
     threads.monitors = options_.monitors == nullptr ? &monitors_ : options_.monitors;
     threads.recorders = options_.recorders;
+    threads.profilers = options_.profilers;
     threads.cores = cores ? &*cores : nullptr;
     threads.before_action = options_.before_action;
     threads.on_thread = options_.on_thread;

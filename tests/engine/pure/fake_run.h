@@ -14,6 +14,7 @@
 #include "engine/pure/fake_stage.h"
 #include "engine/span_recorder.h"
 #include "engine/stage_monitor.h"
+#include "engine/stage_profiler.h"
 #include "schedule/lowering.h"
 #include "schedule/schedule.h"
 #include "schedule/sync_phases.h"
@@ -71,6 +72,7 @@ struct RunOptions {
   comm::Reduction::Exchange exchange = nullptr;
   std::deque<engine::StageMonitor>* monitors = nullptr;  // one per stage; null: the run's own
   std::deque<engine::SpanRecorder>* recorders = nullptr;
+  std::deque<engine::StageProfiler>* profilers = nullptr;
   Captures* captures = nullptr;
 };
 

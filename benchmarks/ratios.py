@@ -1,0 +1,100 @@
+"""The ratios that the throughput benchmark is about: which row over which, their targets, and what
+the samples say. Numbers in, numbers and text out."""
+
+import dataclasses
+import statistics
+
+PIPELINES = tuple(f"torch-{schedule}-m{m}" for schedule in ("1f1b", "zb") for m in (2, 4, 8))
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    what: str
+    row: str
+    others: tuple       # the fastest of these is compared with
+    targets: dict       # per precision, at least
+
+
+COMPARISONS = (
+    Comparison("one stage, one thread : PyTorch eager, one thread", "penstock-1", ("torch-1",),
+               {"fp32": 1.30, "bf16": 1.60}),
+    Comparison("one stage, one thread : torch.compile, one thread", "penstock-1", ("compile-1",),
+               {"fp32": 1.20, "bf16": 1.50}),
+    Comparison("2 stages 2bw : two independent one-stage runs at the same time", "penstock-2bw",
+               ("penstock-1x2",), {"fp32": 0.96, "bf16": 0.94}),
+    Comparison("2 stages 2bw : best torch.distributed.pipelining schedule, m = 2, 4, 8",
+               "penstock-2bw", PIPELINES, {"fp32": 1.45, "bf16": 1.9}),
+    Comparison("2 stages 2bw : our own 1f1b", "penstock-2bw", ("penstock-1f1b",),
+               {"fp32": 1.22, "bf16": 1.22}),
+    Comparison("2 stages 2bw : our own zb-h1", "penstock-2bw", ("penstock-zb-h1",),
+               {"fp32": 1.08, "bf16": 1.08}),
+    Comparison("2 stages 2bw : PyTorch eager, two threads", "penstock-2bw", ("torch-2",),
+               {"fp32": 1.45, "bf16": 1.9}),
+    Comparison("2 stages 2bw : torch.compile, two threads", "penstock-2bw", ("compile-2",),
+               {"fp32": 1.3, "bf16": 1.6}),
+    Comparison("2 stages 2bw : the machine's ceiling for matrix products", "penstock-2bw",
+               ("ceiling",), {"fp32": 0.88, "bf16": 0.75}),
+)
+
+# Rows that do the same work: Penstock's peak memory is to stay below the other's.
+MEMORY = (("penstock-1", "torch-1"), ("penstock-1", "compile-1"),
+          ("penstock-1f1b", "torch-1f1b-m4"), ("penstock-zb-h1", "torch-zb-m4"),
+          ("penstock-2bw", "torch-1f1b-m4"))
+
+
+def paired_ratios(rates, others):
+    """rates / others of the rounds that have both, in order; each is {round: rate}."""
+    return [rates[number] / others[number] for number in sorted(rates) if number in others]
+
+
+def compare(comparison, precision, rates):
+    """What `rates`, {row: {round: tokens/s}}, say about a comparison; None where a row is missing.
+    Of several other rows the one with the largest median counts."""
+    others = [name for name in comparison.others if rates.get(name)]
+    if not others or not rates.get(comparison.row):
+        return None
+    other = max(others, key=lambda name: statistics.median(rates[name].values()))
+    ratios = paired_ratios(rates[comparison.row], rates[other])
+    if not ratios:
+        return None
+    ratio, target = statistics.median(ratios), comparison.targets[precision]
+    return {"what": comparison.what, "precision": precision, "row": comparison.row, "other": other,
+            "considered": others, "ratio": ratio, "min": min(ratios), "max": max(ratios),
+            "rounds": len(ratios), "target": target, "met": ratio >= target}
+
+
+def compare_all(precision, rates):
+    entries = (compare(comparison, precision, rates) for comparison in COMPARISONS)
+    return [entry for entry in entries if entry]
+
+
+def cell(entry):
+    """Ratio, extremes, target and verdict as three cells of a table."""
+    if entry is None:
+        return "not measured | |"
+    over = f" over {entry['other']}" if len(entry["considered"]) > 1 else ""
+    verdict = "met" if entry["met"] else "missed"
+    return (f"{entry['ratio']:.2f} ({entry['min']:.2f} .. {entry['max']:.2f}){over} "
+            f"| >= {entry['target']:.2f} | {verdict}")
+
+
+def table(entries, precisions):
+    """Markdown, a line per comparison that was measured in any precision."""
+    found = {(entry["what"], entry["precision"]): entry for entry in entries}
+    lines = ["| what |" + "".join(f" {p} | target | |" for p in precisions),
+             "|---|" + "---|---|---|" * len(precisions)]
+    for comparison in COMPARISONS:
+        cells = [found.get((comparison.what, p)) for p in precisions]
+        if any(cells):
+            lines.append(f"| {comparison.what} | " + " | ".join(map(cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def memory_table(peaks):
+    """Lines of Penstock's peak memory over that of rows with the same work, from {row: bytes}."""
+    lines = []
+    for row, other in MEMORY:
+        if peaks.get(row) and peaks.get(other):
+            lines.append(f"{row} {peaks[row] / 1e6:.0f} MB : {other} {peaks[other] / 1e6:.0f} MB = "
+                         f"{peaks[row] / peaks[other]:.2f}")
+    return lines
