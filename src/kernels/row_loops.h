@@ -435,6 +435,43 @@ void exponentials(const T* x, T* y, std::int64_t n) {
       0, n, [=](std::int64_t i, auto at) { at.put(exponential_below_one(at.get(x + i)), y + i); });
 }
 
+float maximum_of(const float* x, std::int64_t n) { return maximum(x, n); }
+
+template <class T>
+float shifted_exponentials(const float* x, float scale, float offset, T* y, std::int64_t n) {
+  return reduce<Plus>(0, n, [=](std::int64_t i, auto at) {
+    const Vector e = exponential_below_one(at.get(x + i, -infinity) * scale - offset);
+    at.put(e, y + i);
+    return e;
+  });
+}
+
+template <class T>
+void score_gradient(const float* s, const float* dp, float scale, const float* log_sum,
+                    const float* delta, T* p, T* ds, std::int64_t n) {
+  for_vectors(0, n, [=](std::int64_t i, auto at) {
+    const Vector e = exponential_below_one(at.get(s + i) * scale - at.get(log_sum + i));
+    at.put(e, p + i);
+    at.put(scale * e * (at.get(dp + i) - at.get(delta + i)), ds + i);
+  });
+}
+
+template <class T>
+void scale(const float* x, float factor, T* y, std::int64_t n) {
+  for_vectors(0, n, [=](std::int64_t i, auto at) { at.put(at.get(x + i) * factor, y + i); });
+}
+
+template <class T>
+void sum(const float* x, const T* other, T* y, std::int64_t n) {
+  for_vectors(0, n,
+              [=](std::int64_t i, auto at) { at.put(at.get(x + i) + at.get(other + i), y + i); });
+}
+
+template <class T>
+float dot(const T* a, const T* b, std::int64_t n) {
+  return reduce<Plus>(0, n, [=](std::int64_t i, auto at) { return at.get(a + i) * at.get(b + i); });
+}
+
 template <class From, class To>
 void convert(const From* in, To* out, std::int64_t n) {
   for_vectors(0, n, [=](std::int64_t i, auto at) { at.put(at.get(in + i), out + i); });
@@ -452,6 +489,12 @@ constexpr Loops<T> table{norm<T>,
                          cross_entropy_gradient<T>,
                          add_to_rows<T>,
                          exponentials<T>,
+                         maximum_of,
+                         shifted_exponentials<T>,
+                         score_gradient<T>,
+                         scale<T>,
+                         sum<T>,
+                         dot<T>,
                          convert<T, float>,
                          convert<float, T>};
 

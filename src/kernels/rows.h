@@ -57,6 +57,22 @@ struct Loops {
   /// is stored, and 0 below -87; NaN stays NaN.
   void (*exponentials)(const T* x, T* y, std::int64_t n);
 
+  /// The largest of n floats.
+  float (*maximum)(const float* x, std::int64_t n);
+  /// y[i] = e^(scale x[i] - offset), none of which is above 1 by more than rounding. Returns the
+  /// sum of the y before they are stored.
+  float (*shifted_exponentials)(const float* x, float scale, float offset, T* y, std::int64_t n);
+  /// Of softmax scores s: p[i] = e^(scale s[i] - log_sum[i]), ds[i] = scale p[i] (dp[i] -
+  /// delta[i]), p before it is stored.
+  void (*score_gradient)(const float* s, const float* dp, float scale, const float* log_sum,
+                         const float* delta, T* p, T* ds, std::int64_t n);
+  /// y[i] = factor x[i]
+  void (*scale)(const float* x, float factor, T* y, std::int64_t n);
+  /// y[i] = x[i] + other[i]
+  void (*sum)(const float* x, const T* other, T* y, std::int64_t n);
+  /// sum_i a[i] b[i]
+  float (*dot)(const T* a, const T* b, std::int64_t n);
+
   void (*to_float)(const T* in, float* out, std::int64_t n);
   void (*from_float)(const float* in, T* out, std::int64_t n);
 };

@@ -12,8 +12,10 @@ using config::ModelConfig;
 
 // A forward multiply-add costs 2 FLOP, its two backward products 4.
 constexpr double flop_per_weight = 6;
-// LibTorch's attention kernel runs at about half the rate of its matrix products.
+// Attention's small products with a softmax between them run at about half the rate of large ones,
+// and the loss of a logit takes as long as so many FLOP of those (docs/results/throughput.md).
 constexpr double attention_slowdown = 2;
+constexpr double flop_per_logit = 120;
 
 Parameter matrix(std::string name, std::int64_t rows, std::int64_t columns) {
   return {std::move(name), ParameterKind::matrix, {rows, columns}};
@@ -71,7 +73,8 @@ Unit head(const ModelConfig& z) {
       gain("model.norm.weight", z.width),
       {{{std::string(head_name), ParameterKind::head, {z.vocab, z.width}}}},
   };
-  unit.cost = flop_per_weight * static_cast<double>(z.width) * static_cast<double>(z.vocab);
+  unit.cost = (flop_per_weight * static_cast<double>(z.width) + flop_per_logit) *
+              static_cast<double>(z.vocab);
   return unit;
 }
 

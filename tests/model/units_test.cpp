@@ -112,7 +112,7 @@ TEST(Units, KindsSayWhichOptimizerTakesAParameter) {
 TEST(Units, CostsAreSixFlopPerWeightAndToken) {
   const auto chain = units(small(false));
   EXPECT_EQ(chain[2].cost, 6.0 * 3 * 32 * 48);
-  EXPECT_EQ(chain[5].cost, 6.0 * 32 * 67);
+  EXPECT_EQ(chain[5].cost, (6.0 * 32 + 120) * 67) << "and the loss of each logit";
   EXPECT_LT(chain[0].cost, chain[2].cost / 10) << "a look-up costs next to nothing";
   // Attention: its four matrices, and the scores, which grow with the sequence.
   const double matrices = 6.0 * 32 * (32 + 16 + 16 + 32);

@@ -427,19 +427,20 @@ TEST(SearchTest, TooLittleMemoryNamesTheNeedAndWhatWouldFit) {
   space.schedules = {&schedule::find("1f1b")};
   space.recompute = {Recompute::none};
   space.micro_batch = 8;
-  // 760 parameters in 16 bytes, 32 tokens of 516 + 16 bytes; the MLP's backward, when the head's
-  // 132 bytes are free, takes 108 a token more: 32640.
+  // 760 parameters in 16 bytes, 32 tokens of 452 + 16 bytes; the MLP's backward, when the head's
+  // 68 bytes are free, takes 172 a token more: 32640.
   EXPECT_EQ(error_in(tiny(8), cluster, space),
             "[plan] no plan fits into ranks.memory_gib = 2e-05: the smallest need is 3.04e-05 GiB "
             "on stage 0 of 1f1b, 1 stage x 1 replica, 1 x 8 sequences, recompute none; set "
             "ranks.memory_gib = 3.1e-05 or more, or --micro-batch 1");
-  // One sequence: 12160 + 4 * (532 + 108) = 14720 bytes do not fit in 13958, two ranks share them.
+  // One sequence: 12160 + 4 * (468 + 172) = 14720 bytes do not fit in 13958. Two ranks would give
+  // one the head, as dear as all the rest here; four share it.
   cluster.ranks.memory_gib = 1.3e-5;
   space.micro_batch.reset();
   EXPECT_EQ(error_in(tiny(8), cluster, space),
             "[plan] no plan fits into ranks.memory_gib = 1.3e-05: the smallest need is 1.37e-05 "
             "GiB on stage 0 of 1f1b, 1 stage x 1 replica, 8 x 1 sequence, recompute none; set "
-            "ranks.memory_gib = 1.4e-05 or more, or ranks.count = 2");
+            "ranks.memory_gib = 1.4e-05 or more, or ranks.count = 4");
   // Two layers are 20096 + 4 * (1008 + 16) = 24192 bytes; with one of them at a time 22656, in
   // 23622.
   cluster.ranks.memory_gib = 2.2e-5;
