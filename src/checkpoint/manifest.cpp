@@ -14,7 +14,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* format_name = "penstock checkpoint";
-constexpr int format_version = 1;
+constexpr int format_version = 2;  // 1: a micro-batch in flight had counted its loss
 
 ordered_json without_fingerprint(const Manifest& manifest) {
   ordered_json object;

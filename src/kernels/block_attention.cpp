@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/attention_rows.h"
-#include "kernels/block_product.h"
+#include "kernels/block_rows.h"
+#include "kernels/blocked_product.h"
 
 namespace penstock::kernels {
 namespace {
@@ -23,9 +23,6 @@ std::int64_t queries_at_once(std::int64_t tokens) {
 }
 
 std::int64_t even(std::int64_t n) { return n + n % 2; }
-
-template <class T>
-constexpr bool is_bf16 = std::is_same_v<T, at::BFloat16>;
 
 /// Uninitialised rows; a stride that is no power of two, so that columns do not fall into one set
 /// of the cache.
@@ -109,21 +106,21 @@ class Forward {
     const HeadRows<const T> rows(qkv_, shape_, tokens_, group);
     const std::int64_t width = shape_.width;
     Scratch<T> keys(width, tokens_);
-    Scratch<T> packed_values(is_bf16<T> ? even(tokens_) : 0, width);
+    Scratch<T> packed_values(in_pairs<T> ? even(tokens_) : 0, width);
     pack_transposed(tokens_, width, rows.key(), keys);
     Block<const T> values = rows.value();
-    if constexpr (is_bf16<T>) {
+    if constexpr (in_pairs<T>) {
       pack(tokens_, width, values, packed_values);
       values = packed_values;
     }
     const std::int64_t most = queries_at_once(tokens_);
     Scratch<float> scores(most, even(tokens_));
-    Scratch<T> probabilities(is_bf16<T> ? most : 0, even(tokens_));
+    Scratch<T> probabilities(in_pairs<T> ? most : 0, even(tokens_));
     Scratch<float> output(most, width);
     std::vector<float> sums(static_cast<std::size_t>(most));
     Block<const T> p;
     Block<T> p_out;
-    if constexpr (is_bf16<T>) {
+    if constexpr (in_pairs<T>) {
       p_out = probabilities;
     } else {
       p_out = scores;
@@ -138,9 +135,9 @@ class Forward {
         const std::int64_t seen = first + count;
         block_product({count, seen, width}, rows.query(head, first), keys.rows(), scores,
                       Into::overwrite);
-        causal_softmax<T>(count, is_bf16<T> ? even(seen) : seen, first, score_scale(shape_), scores,
-                          p_out, sums.data(), log_sum + first);
-        block_product({count, width, is_bf16<T> ? even(seen) : seen}, p, values, output,
+        causal_softmax<T>(count, in_pairs<T> ? even(seen) : seen, first, score_scale(shape_),
+                          scores, p_out, sums.data(), log_sum + first);
+        block_product({count, width, in_pairs<T> ? even(seen) : seen}, p, values, output,
                       Into::overwrite);
         divide_rows<T>(count, width, output, sums.data(),
                        rows_of(y_, shape_, tokens_, group, head, first));
@@ -195,7 +192,7 @@ class Backward {
     void add(std::int64_t head, std::int64_t first, Block<T> dquery_out) {
       const std::int64_t count = std::min(most, a.tokens_ - first);
       const std::int64_t seen = first + count;
-      const std::int64_t columns = is_bf16<T> ? even(count) : count;
+      const std::int64_t columns = in_pairs<T> ? even(count) : count;
       const Block<const T> query = rows.query(head, first);
       const auto dy = rows_of(a.dy_, a.shape_, a.tokens_, group, head, first);
       const auto y = rows_of(a.y_, a.shape_, a.tokens_, group, head, first);
@@ -217,16 +214,16 @@ class Backward {
                     dvalues, Into::add);
       block_product({seen, width, columns}, dscores.rows(), packed(query, count, packed_query),
                     dkeys, Into::add);
-      block_product({width, columns, is_bf16<T> ? even(seen) : seen}, keys_transposed.rows(),
-                    is_bf16<T> ? dscores_paired.rows() : dscores.rows(), dquery_transposed,
+      block_product({width, columns, in_pairs<T> ? even(seen) : seen}, keys_transposed.rows(),
+                    in_pairs<T> ? dscores_paired.rows() : dscores.rows(), dquery_transposed,
                     Into::overwrite);
       transpose(width, count, dquery_transposed.rows(), dquery);
       store_rows<T>(count, width, dquery, dquery_out);
     }
 
     Block<const T> packed(Block<const T> block, std::int64_t count, Scratch<T>& to) {
-      if constexpr (!is_bf16<T>) return block;
-      if constexpr (is_bf16<T>) pack(count, width, block, to);
+      if constexpr (!in_pairs<T>) return block;
+      if constexpr (in_pairs<T>) pack(count, width, block, to);
       return to;
     }
     void clear_column(Block<T> block, std::int64_t column) {

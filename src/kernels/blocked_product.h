@@ -103,4 +103,11 @@ void for_panels(std::int64_t rows, Work work) {
   });
 }
 
+/// [residual +] left b, rounded once to the type of `left` [N, depth]; residual [N, columns]. All
+/// are contiguous, and the depth is even for bf16.
+at::Tensor multiply(const at::Tensor& left, const RightOperand<float>& b,
+                    const at::Tensor& residual = {});
+at::Tensor multiply(const at::Tensor& left, const RightOperand<at::BFloat16>& b,
+                    const at::Tensor& residual = {});
+
 }  // namespace penstock::kernels

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/operation_profile.h"
-#include "kernels/attention_rows.h"
 #include "kernels/blocked_product.h"
 #include "kernels/composed.h"
 
@@ -26,53 +25,6 @@ bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
 /// A depth that bf16 can take in pairs of the left operand's rows as they lie.
 bool takes_rows(const at::Tensor& left) {
   return left.scalar_type() == at::kFloat || left.size(1) % 2 == 0;
-}
-
-/// [residual +] left b
-at::Tensor times(const at::Tensor& left, const RightOperand<float>& b, const at::Tensor& residual) {
-  const std::int64_t columns = b.columns();
-  at::Tensor y = at::empty({left.size(0), columns}, left.options());
-  const auto* from = left.const_data_ptr<float>();
-  const auto* skip = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
-  auto* to = y.mutable_data_ptr<float>();
-  for_panels<float>(left.size(0), [&](std::int64_t first, std::int64_t rows) {
-    const auto tile = [&](std::int64_t column, std::int64_t count) {
-      const std::int64_t start = first * columns + column;
-      if (skip != nullptr) {
-        store_rows<float>(rows, count, {skip + start, columns}, {to + start, columns});
-      }
-      return Block<float>{to + start, columns};
-    };
-    multiply_rows<float>(rows, {from + first * left.size(1), left.size(1)}, b,
-                         skip != nullptr ? Into::add : Into::overwrite, tile, [](auto, auto) {});
-  });
-  return y;
-}
-
-at::Tensor times(const at::Tensor& left, const RightOperand<BFloat16>& b,
-                 const at::Tensor& residual) {
-  const std::int64_t columns = b.columns();
-  at::Tensor y = at::empty({left.size(0), columns}, left.options());
-  const auto* from = left.const_data_ptr<BFloat16>();
-  const auto* skip = residual.defined() ? residual.const_data_ptr<BFloat16>() : nullptr;
-  auto* to = y.mutable_data_ptr<BFloat16>();
-  for_panels<BFloat16>(left.size(0), [&](std::int64_t first, std::int64_t rows) {
-    alignas(64) float sums[tile_rows * tile_columns];
-    const Block<float> tile{sums, tile_columns};
-    const auto round = [&](std::int64_t column, std::int64_t count) {
-      const std::int64_t start = first * columns + column;
-      const Block<BFloat16> out{to + start, columns};
-      if (skip != nullptr) {
-        store_sum<BFloat16>(rows, count, tile, {skip + start, columns}, out);
-      } else {
-        store_rows<BFloat16>(rows, count, tile, out);
-      }
-    };
-    multiply_rows<BFloat16>(
-        rows, {from + first * left.size(1), left.size(1)}, b, Into::overwrite,
-        [&](auto, auto) { return tile; }, round);
-  });
-  return y;
 }
 
 /// gradient += dy^T x
@@ -102,8 +54,8 @@ void add_product(at::Tensor& gradient, const at::Tensor& dy, const at::Tensor& x
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   return x.scalar_type() == at::kFloat
-             ? times(x, RightOperand<float>::transposed(weight), residual)
-             : times(x, RightOperand<BFloat16>::transposed(weight), residual);
+             ? multiply(x, RightOperand<float>::transposed(weight), residual)
+             : multiply(x, RightOperand<BFloat16>::transposed(weight), residual);
 }
 
 }  // namespace
@@ -126,8 +78,8 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight)
   if (!in_blocks(dy, weight) || !takes_rows(dy)) {
     return composed::linear_input_gradient(dy, weight);
   }
-  return dy.scalar_type() == at::kFloat ? times(dy, RightOperand<float>::plain(weight), {})
-                                        : times(dy, RightOperand<BFloat16>::plain(weight), {});
+  return dy.scalar_type() == at::kFloat ? multiply(dy, RightOperand<float>::plain(weight))
+                                        : multiply(dy, RightOperand<BFloat16>::plain(weight));
 }
 
 void linear_add_weight_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& x) {

@@ -1,6 +1,7 @@
 #include "kernels/linear_cross_entropy.h"
 
 #include <numeric>
+#include <variant>
 #include <vector>
 
 #include "base/operation_profile.h"
@@ -12,12 +13,6 @@
 namespace penstock::kernels {
 namespace {
 
-bool in_panels(const at::Tensor& x, const at::Tensor& weight) {
-  const bool pairs = x.scalar_type() == at::kFloat || x.size(1) % 2 == 0;
-  return x.is_cpu() && x.is_contiguous() && weight.is_contiguous() && pairs &&
-         has_block_products(x.scalar_type());
-}
-
 OperationWork work_of(const at::Tensor& x, const at::Tensor& weight) {
   return {.flops = 2.0 * static_cast<double>(x.size(0)) * static_cast<double>(weight.numel())};
 }
@@ -25,10 +20,9 @@ OperationWork work_of(const at::Tensor& x, const at::Tensor& weight) {
 /// Calls place(first, rows) for every panel, which says where its logits [rows, V] are to be
 /// formed, and finish(first, rows, logits) when they are.
 template <class T, class Place, class Finish>
-void for_logit_panels(const at::Tensor& x, const at::Tensor& weight, Place place, Finish finish) {
-  const auto b = RightOperand<T>::transposed(weight);
+void for_logit_panels(const at::Tensor& x, const RightOperand<T>& b, Place place, Finish finish) {
   const std::int64_t width = x.size(1);
-  const std::int64_t vocabulary = weight.size(0);
+  const std::int64_t vocabulary = b.columns();
   const T* from = x.const_data_ptr<T>();
   for_panels<T>(x.size(0), [&](std::int64_t first, std::int64_t rows) {
     const at::Tensor panel = place(first, rows);
@@ -43,22 +37,21 @@ void for_logit_panels(const at::Tensor& x, const at::Tensor& weight, Place place
 }
 
 /// Makes memory for one panel.
-auto fresh_panel(const at::Tensor& x, const at::Tensor& weight) {
-  return [options = x.options().dtype(at::kFloat), vocabulary = weight.size(0)](std::int64_t,
-                                                                                std::int64_t rows) {
+auto fresh_panel(const at::Tensor& x, std::int64_t vocabulary) {
+  return [options = x.options().dtype(at::kFloat), vocabulary](std::int64_t, std::int64_t rows) {
     return at::empty({rows, vocabulary}, options);
   };
 }
 
 template <class T>
-std::vector<double> losses(const at::Tensor& x, const at::Tensor& weight,
+std::vector<double> losses(const at::Tensor& x, const RightOperand<T>& weight,
                            const std::int64_t* target) {
   std::vector<double> all(static_cast<std::size_t>(x.size(0)));
   const auto finish = [&](std::int64_t first, std::int64_t rows, const float* logits) {
     rows::loops<float>().cross_entropy(logits, target + first, all.data() + first, rows,
-                                       weight.size(0));
+                                       weight.columns());
   };
-  for_logit_panels<T>(x, weight, fresh_panel(x, weight), finish);
+  for_logit_panels<T>(x, weight, fresh_panel(x, weight.columns()), finish);
   return all;
 }
 
@@ -70,30 +63,29 @@ void differentiate(float* logits, const std::int64_t* target, double scale, doub
                                               vocabulary);
 }
 
-std::vector<double> fp32_gradients(const at::Tensor& x, const at::Tensor& weight,
-                                   const std::int64_t* target, double scale,
-                                   const at::Tensor& dlogits) {
+std::vector<double> gradients(const at::Tensor& x, const RightOperand<float>& weight,
+                              const std::int64_t* target, double scale, const at::Tensor& dlogits) {
   std::vector<double> all(static_cast<std::size_t>(x.size(0)));
+  const auto place = [&](std::int64_t first, std::int64_t rows) {
+    return dlogits.narrow(0, first, rows);
+  };
   for_logit_panels<float>(
-      x, weight,
-      [&](std::int64_t first, std::int64_t rows) { return dlogits.narrow(0, first, rows); },
-      [&](std::int64_t first, std::int64_t rows, float* logits) {
-        differentiate(logits, target + first, scale, all.data() + first, rows, weight.size(0));
+      x, weight, place, [&](std::int64_t first, std::int64_t rows, float* logits) {
+        differentiate(logits, target + first, scale, all.data() + first, rows, weight.columns());
       });
   return all;
 }
 
-std::vector<double> bf16_gradients(const at::Tensor& x, const at::Tensor& weight,
-                                   const std::int64_t* target, double scale,
-                                   const at::Tensor& dlogits) {
-  const std::int64_t vocabulary = weight.size(0);
+std::vector<double> gradients(const at::Tensor& x, const RightOperand<at::BFloat16>& weight,
+                              const std::int64_t* target, double scale, const at::Tensor& dlogits) {
+  const std::int64_t vocabulary = weight.columns();
   std::vector<double> all(static_cast<std::size_t>(x.size(0)));
   auto* out = static_cast<rows::Bf16Bits*>(dlogits.mutable_data_ptr());
-  for_logit_panels<at::BFloat16>(
-      x, weight, fresh_panel(x, weight), [&](std::int64_t first, std::int64_t rows, float* logits) {
-        differentiate(logits, target + first, scale, all.data() + first, rows, vocabulary);
-        rows::to_bf16(logits, out + first * vocabulary, rows * vocabulary);
-      });
+  const auto finish = [&](std::int64_t first, std::int64_t rows, float* logits) {
+    differentiate(logits, target + first, scale, all.data() + first, rows, vocabulary);
+    rows::to_bf16(logits, out + first * vocabulary, rows * vocabulary);
+  };
+  for_logit_panels<at::BFloat16>(x, weight, fresh_panel(x, vocabulary), finish);
   return all;
 }
 
@@ -101,34 +93,74 @@ double sum(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
+/// The matrix for logits, and for their gradients' way back.
+template <class T>
+struct Pair {
+  explicit Pair(const at::Tensor& weight)
+      : forward(RightOperand<T>::transposed(weight)), backward(RightOperand<T>::plain(weight)) {}
+  RightOperand<T> forward;
+  RightOperand<T> backward;
+};
+
 }  // namespace
 
-double linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& targets) {
-  if (!in_panels(x, weight)) return cross_entropy(kernels::linear(x, weight), targets);
-  const OperationTimer timer("logits and loss", work_of(x, weight));
-  const auto* target = targets.const_data_ptr<std::int64_t>();
-  return sum(x.scalar_type() == at::kFloat ? losses<float>(x, weight, target)
-                                           : losses<at::BFloat16>(x, weight, target));
+struct LinearCrossEntropy::Operands {
+  std::variant<Pair<float>, Pair<at::BFloat16>> pair;
+
+  static std::unique_ptr<Operands> lay_out(const at::Tensor& weight) {
+    if (weight.scalar_type() == at::kFloat) {
+      return std::make_unique<Operands>(Operands{Pair<float>(weight)});
+    }
+    return std::make_unique<Operands>(Operands{Pair<at::BFloat16>(weight)});
+  }
+};
+
+bool LinearCrossEntropy::in_panels(const at::Tensor& weight) {
+  const bool pairs = weight.scalar_type() == at::kFloat || weight.size(1) % 2 == 0;
+  return weight.is_cpu() && weight.is_contiguous() && pairs &&
+         has_block_products(weight.scalar_type());
 }
 
-CrossEntropyGradient linear_cross_entropy_with_gradient(const at::Tensor& x,
-                                                        const at::Tensor& weight,
-                                                        const at::Tensor& targets,
-                                                        double gradient_scale) {
+LinearCrossEntropy::LinearCrossEntropy(const at::Tensor& weight) : weight_(weight) {
+  if (in_panels(weight)) operands_ = Operands::lay_out(weight);
+}
+
+LinearCrossEntropy::~LinearCrossEntropy() = default;
+
+double LinearCrossEntropy::loss(const at::Tensor& x, const at::Tensor& targets) const {
+  if (!operands_) return cross_entropy(kernels::linear(x, weight_), targets);
+  const OperationTimer timer("logits and loss", work_of(x, weight_));
+  const auto* target = targets.const_data_ptr<std::int64_t>();
+  return std::visit([&](const auto& pair) { return sum(losses(x, pair.forward, target)); },
+                    operands_->pair);
+}
+
+CrossEntropyGradient LinearCrossEntropy::with_gradient(const at::Tensor& x,
+                                                       const at::Tensor& targets,
+                                                       double gradient_scale) const {
   CrossEntropyGradient result;
-  if (!in_panels(x, weight)) {
-    result.dlogits = kernels::linear(x, weight);
+  if (!operands_) {
+    result.dlogits = kernels::linear(x, weight_);
     result.loss = cross_entropy_with_gradient(result.dlogits, targets, gradient_scale);
     return result;
   }
-  const OperationTimer timer("logits and loss", work_of(x, weight));
+  const OperationTimer timer("logits and loss", work_of(x, weight_));
   const auto* target = targets.const_data_ptr<std::int64_t>();
-  result.dlogits = at::empty({x.size(0), weight.size(0)}, x.options());
-  result.loss = sum(x.scalar_type() == at::kFloat
-                        ? fp32_gradients(x, weight, target, gradient_scale, result.dlogits)
-                        : bf16_gradients(x, weight, target, gradient_scale, result.dlogits));
+  result.dlogits = at::empty({x.size(0), weight_.size(0)}, x.options());
+  result.loss = std::visit(
+      [&](const auto& pair) {
+        return sum(gradients(x, pair.forward, target, gradient_scale, result.dlogits));
+      },
+      operands_->pair);
   return result;
+}
+
+at::Tensor LinearCrossEntropy::input_gradient(const at::Tensor& dlogits) const {
+  const bool pairs = dlogits.scalar_type() == at::kFloat || dlogits.size(1) % 2 == 0;
+  if (!operands_ || !pairs) return linear_input_gradient(dlogits, weight_);
+  const OperationTimer timer("product dX", work_of(dlogits, weight_));
+  return std::visit([&](const auto& pair) { return multiply(dlogits, pair.backward); },
+                    operands_->pair);
 }
 
 }  // namespace penstock::kernels

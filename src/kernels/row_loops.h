@@ -205,15 +205,16 @@ PENSTOCK_INLINE Vector exponential_within(Vector x) {
 constexpr float least_exponent = -87;
 constexpr float largest_exponent = 88;
 
-/// e^x for x <= 0, and 0 below -87; NaN stays NaN.
+/// e^x for x <= 0, and 0 below -87; NaN stays NaN, whatever its payload.
 PENSTOCK_INLINE Vector exponential_below_one(Vector x) {
   const Vector result = exponential_within(x);  // anything where x is below its range
-  return x < least_exponent ? Vector{} : result;
+  return x < least_exponent ? Vector{} : (x != x ? x : result);
 }
 
 PENSTOCK_INLINE Vector sigmoid(Vector x) {
   const Vector bounded = smaller(all(largest_exponent), larger(all(least_exponent), -x));
-  return 1.0F / (1.0F + exponential_within(bounded));
+  const Vector result = 1.0F / (1.0F + exponential_within(bounded));
+  return x != x ? x : result;
 }
 
 /// So many rows are reduced before the first of them is used: the way from the last term of a sum

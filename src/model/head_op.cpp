@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "kernels/linear.h"
 #include "kernels/linear_cross_entropy.h"
@@ -32,13 +33,14 @@ class HeadOp final : public UnitOp {
     const auto s = Saved::from(saved);
     at::Tensor dnormed = at::empty_like(s.normed.y);
     double sum = 0;
+    const kernels::LinearCrossEntropy loss_of(weights[head]);
     for_chunks(s.normed.y, weights[head], [&](std::int64_t first, std::int64_t rows) {
       const at::Tensor x = s.normed.y.narrow(0, first, rows);
-      const auto [loss, dlogits] = kernels::linear_cross_entropy_with_gradient(
-          x, weights[head], batch.targets.narrow(0, first, rows), batch.gradient_scale);
-      sum += loss;
-      dnormed.narrow(0, first, rows).copy_(kernels::linear_input_gradient(dlogits, weights[head]));
-      postpone([dw = gradients[head], dlogits, x] {
+      auto part =
+          loss_of.with_gradient(x, batch.targets.narrow(0, first, rows), batch.gradient_scale);
+      sum += part.loss;
+      dnormed.narrow(0, first, rows).copy_(loss_of.input_gradient(part.dlogits));
+      postpone([dw = gradients[head], dlogits = std::move(part.dlogits), x] {
         kernels::linear_add_weight_gradient(dw, dlogits, x);
       });
     });
@@ -63,17 +65,19 @@ class HeadOp final : public UnitOp {
   template <class Work>
   static void for_chunks(const at::Tensor& x, const at::Tensor& weight, Work work) {
     const std::int64_t all = x.size(0);
-    const std::int64_t most = head_chunk_rows(weight.size(0), weight.element_size());
+    const auto logits =
+        kernels::LinearCrossEntropy::in_panels(weight) ? Logits::in_panels : Logits::of_a_chunk;
+    const std::int64_t most = head_chunk_rows(weight.size(0), weight.element_size(), logits);
     for (std::int64_t first = 0; first < all; first += most) {
       work(first, std::min(most, all - first));
     }
   }
 
   static double mean_loss(const at::Tensor& x, const MicroBatch& batch, const at::Tensor& weight) {
+    const kernels::LinearCrossEntropy loss_of(weight);
     double sum = 0;
     for_chunks(x, weight, [&](std::int64_t first, std::int64_t rows) {
-      sum += kernels::linear_cross_entropy(x.narrow(0, first, rows), weight,
-                                           batch.targets.narrow(0, first, rows));
+      sum += loss_of.loss(x.narrow(0, first, rows), batch.targets.narrow(0, first, rows));
     });
     return sum / static_cast<double>(batch.targets.numel());
   }

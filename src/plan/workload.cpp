@@ -130,7 +130,8 @@ UnitLoad load_of(const model::Unit& unit, const Workload& z) {
     const bool in_pairs = z.precision == config::Precision::bf16;
     load.logits = z.element() * static_cast<double>(z.model.vocab);
     load.paired = in_pairs ? z.element() * static_cast<double>(z.model.width) : 0;
-    load.chunk = static_cast<double>(model::head_chunk_rows(z.model.vocab, element));
+    load.chunk = static_cast<double>(
+        model::head_chunk_rows(z.model.vocab, element, model::Logits::of_a_chunk));
   }
   // The product in bf16, and its fp32 copy on the way into the gradient.
   const bool rounds = z.precision == config::Precision::bf16 && unit.kind != UnitKind::embedding;

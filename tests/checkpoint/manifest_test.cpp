@@ -60,7 +60,7 @@ TEST(Manifest, NamesOfFiles) {
 TEST(Manifest, IsReadableByPrograms) {
   const auto object = nlohmann::json::parse(to_json(example()));
   EXPECT_EQ(object.at("format"), "penstock checkpoint");
-  EXPECT_EQ(object.at("version"), 1);
+  EXPECT_EQ(object.at("version"), 2);
   EXPECT_EQ(object.at("cut"), 4'000'000'000);
   EXPECT_EQ(object.at("stages"), 2);
   EXPECT_EQ(object.at("configuration").at("model.layers"), "2");
@@ -83,9 +83,9 @@ TEST(Manifest, NoChangedCharacterGoesUnseen) {
 
 TEST(Manifest, OtherVersionsAreNamed) {
   std::string text = to_json(example());
-  text.replace(text.find("\"version\": 1"), 12, "\"version\": 2");
+  text.replace(text.find("\"version\": 2"), 12, "\"version\": 1");
   EXPECT_EQ(error_of(text),
-            "[resume] 'update-00000001/manifest.json' is not of version 1 of the format 'penstock "
+            "[resume] 'update-00000001/manifest.json' is not of version 2 of the format 'penstock "
             "checkpoint'; use the program that wrote it");
 }
 

@@ -190,7 +190,7 @@ TEST(Attention, NumberOfThreadsDoesNotMatter) {
     const HeadShape shape{4, 2, 16};
     const at::Tensor qkv = normal({3 * 70, 128}, "qkv", 1, type);
     const at::Tensor dy = normal({3 * 70, 64}, "dy", 1, type);
-    if (!has_block_attention(qkv, shape)) GTEST_SKIP() << "LibTorch's kernel promises less";
+    if (!has_block_attention(qkv, shape)) continue;  // LibTorch's kernel promises less
     const auto gradient_with = [&](int count) {
       const tests::Threads threads(count);
       return attention_backward(dy, qkv, attention(qkv, shape, 3), shape, 3);

@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
 
 TEST(Linear, NumberOfThreadsDoesNotMatter) {
   for (const auto type : {at::kFloat, at::kBFloat16}) {
-    if (!has_block_products(type)) GTEST_SKIP() << "LibTorch's products promise less";
+    if (!has_block_products(type)) continue;  // LibTorch's products promise less
     const at::Tensor x = normal({300, 512}, "x", 1, type);
     const at::Tensor weight = normal({260, 512}, "weight", 1, type);
     const at::Tensor dy = normal({300, 260}, "dy", 1, type);

@@ -109,7 +109,7 @@ TEST(Units, KindsSayWhichOptimizerTakesAParameter) {
   }
 }
 
-TEST(Units, CostsAreSixFlopPerWeightAndToken) {
+TEST(Units, CostsAreSixFlopPerWeightAndTokenAndMorePerLogit) {
   const auto chain = units(small(false));
   EXPECT_EQ(chain[2].cost, 6.0 * 3 * 32 * 48);
   EXPECT_EQ(chain[5].cost, (6.0 * 32 + 120) * 67) << "and the loss of each logit";

@@ -1,4 +1,4 @@
-#include "kernels/attention_rows.h"
+#include "kernels/block_rows.h"
 
 #include <algorithm>
 #include <cmath>

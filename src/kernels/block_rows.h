@@ -1,5 +1,6 @@
 #pragma once
-// The elementwise parts of kernels/block_attention: softmax of a block of scores and its gradient.
+// What is done with blocks between their products: rounding, sums, attention's softmax and its
+// gradient.
 // T: float or at::BFloat16. Threads: any.
 
 #include <ATen/ATen.h>
