@@ -59,8 +59,7 @@ class Program:
         try:
             self.process.wait(timeout)
         except BaseException as error:
-            self.process.kill()
-            self.process.wait()
+            self.end()
             if isinstance(error, subprocess.TimeoutExpired):
                 raise Failure(f"{shlex.join(self.command)} took longer than {timeout} s") from None
             raise
@@ -73,6 +72,12 @@ class Program:
             reason = "did not print a JSON object as its last line"
         tail = "\n".join((errors or output).splitlines()[-15:])
         raise Failure(f"{shlex.join(self.command)} {reason}:\n{tail}")
+
+    def end(self):
+        """Ends it if it still runs: another one may have failed."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     @staticmethod
     def text(file):

@@ -59,7 +59,7 @@ def compare(comparison, precision, rates):
         return None
     ratio, target = statistics.median(ratios), comparison.targets[precision]
     return {"what": comparison.what, "precision": precision, "row": comparison.row, "other": other,
-            "considered": others, "ratio": ratio, "min": min(ratios), "max": max(ratios),
+            "considered": others, "choice": len(comparison.others) > 1, "ratio": ratio, "min": min(ratios), "max": max(ratios),
             "rounds": len(ratios), "target": target, "met": ratio >= target}
 
 
@@ -72,7 +72,7 @@ def cell(entry):
     """Ratio, extremes, target and verdict as three cells of a table."""
     if entry is None:
         return "not measured | |"
-    over = f" over {entry['other']}" if len(entry["considered"]) > 1 else ""
+    over = f" over {entry['other']}" if entry["choice"] else ""
     verdict = "met" if entry["met"] else "missed"
     return (f"{entry['ratio']:.2f} ({entry['min']:.2f} .. {entry['max']:.2f}){over} "
             f"| >= {entry['target']:.2f} | {verdict}")

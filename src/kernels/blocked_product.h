@@ -33,7 +33,11 @@ class RightOperand {
     RightOperand b(matrix.size(0), matrix.size(1));
     const Block<const T> rows{matrix.const_data_ptr<T>(), matrix.size(1)};
     if constexpr (in_pairs<T>) {
-      pack(b.depth_, b.columns_, rows, b.allocate(b.columns_));
+      const Block<T> packed = b.allocate(b.columns_);
+      for_rows(b.depth_, b.columns_, [&](std::int64_t first, std::int64_t count) {
+        pack(count, b.columns_, {rows.data + first * rows.stride, rows.stride},
+             {packed.data + first * packed.stride, packed.stride});
+      });
     } else {
       b.block_ = rows;
     }
@@ -43,8 +47,12 @@ class RightOperand {
   static RightOperand transposed(const at::Tensor& matrix) {
     RightOperand b(matrix.size(1), matrix.size(0));
     constexpr std::int64_t line = 64 / sizeof(T);  // no stride of a power of two
-    pack_transposed(b.columns_, b.depth_, {matrix.const_data_ptr<T>(), matrix.size(1)},
-                    b.allocate((b.columns_ + line - 1) / line * line + line));
+    const T* rows = matrix.const_data_ptr<T>();
+    const Block<T> packed = b.allocate((b.columns_ + line - 1) / line * line + line);
+    for_rows(b.columns_, b.depth_, [&](std::int64_t first, std::int64_t count) {
+      pack_transposed(count, b.depth_, {rows + first * b.depth_, b.depth_},
+                      {packed.data + (in_pairs<T> ? 2 : 1) * first, packed.stride});
+    });
     return b;
   }
 
@@ -60,6 +68,15 @@ class RightOperand {
 
  private:
   RightOperand(std::int64_t depth, std::int64_t columns) : depth_(depth), columns_(columns) {}
+  /// Calls work(first, count) for all rows, in parallel where they are many; `first` is even.
+  template <class Work>
+  static void for_rows(std::int64_t rows, std::int64_t columns, Work work) {
+    constexpr std::int64_t elements = std::int64_t{1} << 16;  // of a task, at least
+    const std::int64_t share = std::max<std::int64_t>(elements / columns / 2 * 2, 2);
+    at::parallel_for(0, (rows + share - 1) / share, 1, [&](std::int64_t begin, std::int64_t end) {
+      work(begin * share, std::min(end * share, rows) - begin * share);
+    });
+  }
   Block<T> allocate(std::int64_t stride) {
     const auto type = c10::CppTypeToScalarType<T>::value;
     storage_ = at::empty({(depth_ + 1) / 2 * 2 * stride}, at::dtype(type));

@@ -69,16 +69,23 @@ double calls_per_second(const Workers& workers, double seconds,
   };
   {
     std::vector<std::jthread> threads;
-    for (int worker = 0; worker < workers.count; ++worker) {
-      threads.emplace_back([&, worker] {
-        try {
-          measure(worker);
-        } catch (...) {
-          start.arrive_and_drop();  // the others go on without it
-          const std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
-        }
-      });
+    const auto run = [&](int worker) {
+      try {
+        measure(worker);
+      } catch (...) {
+        start.arrive_and_drop();  // the others go on without it
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::current_exception();
+      }
+    };
+    try {
+      for (int worker = 0; worker < workers.count; ++worker) threads.emplace_back(run, worker);
+    } catch (...) {  // the system has no thread left: those that run must not wait for the others
+      for (auto missing = std::ssize(threads); missing < workers.count; ++missing) {
+        start.arrive_and_drop();
+      }
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
     }
   }
   if (failure) std::rethrow_exception(failure);

@@ -36,8 +36,7 @@ StepProfile profile_of(const std::vector<StageTimes>& stages) {
       {.flops_per_s = 100 * giga, .bytes_per_s = 20 * giga, .conditions = "fp32, 2 threads"});
 }
 
-const ProfileRow& row(const StepProfile& profile, const std::string& part,
-                      const std::string& name) {
+ProfileRow row(const StepProfile& profile, const std::string& part, const std::string& name) {
   for (const auto& found : profile.rows) {
     if (found.part == part && found.name == name) return found;
   }
@@ -53,7 +52,7 @@ TEST(StepProfile, IsTheMeanOfStagesAndUpdates) {
 
 TEST(StepProfile, SumsEqualOperationsOfAllStages) {
   const auto profile = profile_of(example());
-  const auto& product = row(profile, "mlp", "product dX");
+  const auto product = row(profile, "mlp", "product dX");
   EXPECT_EQ(product.seconds, 1.5);  // 6 s in four updates
   EXPECT_EQ(product.calls, 6);
   EXPECT_EQ(product.share, 0.375);  // of 2 x 2 s
@@ -82,7 +81,7 @@ TEST(StepProfile, TheLargerOfFlopsAndBytesIsTheBound) {
 }
 
 TEST(StepProfile, WhatHasNoWorkHasNoRate) {
-  const auto& rest = row(profile_of(example()), "rest", "forward");
+  const auto rest = row(profile_of(example()), "rest", "forward");
   EXPECT_EQ(rest.calls, 4);
   EXPECT_EQ(rest.flops_per_s, std::nullopt);
   EXPECT_EQ(rest.bytes_per_s, std::nullopt);
