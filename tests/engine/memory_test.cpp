@@ -66,7 +66,7 @@ double predicted_peak(const config::Config& config, std::size_t cores) {
 /// several runs.
 double highest_peak(const config::Config& config, double enough) {
   double peak = 0;
-  for (int run = 0; run < 5 && peak < enough; ++run) peak = std::max(peak, measured_peak(config));
+  for (int run = 0; run < 15 && peak < enough; ++run) peak = std::max(peak, measured_peak(config));
   return peak;
 }
 
