@@ -29,7 +29,7 @@ class OperationProfile {
     OperationWork work = {};
   };
 
-  /// In the order of their first call. Both texts are literals.
+  /// In the order of their first call. Both texts live longer than the profile.
   const std::vector<Entry>& entries() const { return entries_; }
   void clear() { entries_.clear(); }
 

@@ -24,13 +24,12 @@ std::int64_t queries_at_once(std::int64_t tokens) {
 
 std::int64_t even(std::int64_t n) { return n + n % 2; }
 
-/// Uninitialised rows; a stride that is no power of two, so that columns do not fall into one set
-/// of the cache.
+/// Uninitialised rows.
 template <class T>
 class Scratch {
  public:
   Scratch(std::int64_t rows, std::int64_t columns)
-      : stride_((columns + 15) / 16 * 16 + 16),
+      : stride_(spread_stride<T>(columns)),
         values_(at::empty({rows * stride_}, at::dtype(c10::CppTypeToScalarType<T>::value))) {}
   operator Block<T>() { return {values_.template mutable_data_ptr<T>(), stride_}; }
   operator Block<const T>() const { return {values_.template const_data_ptr<T>(), stride_}; }

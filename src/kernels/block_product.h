@@ -24,6 +24,14 @@ struct Block {
   operator Block<const T>() const requires(!std::is_const_v<T>) { return {data, stride}; }
 };
 
+/// For rows of our own: whole cache lines, and one more, because with a stride of a power of two a
+/// column would fall into few sets of the cache.
+template <class T>
+constexpr std::int64_t spread_stride(std::int64_t columns) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  return (columns + line - 1) / line * line + line;
+}
+
 struct ProductShape {
   std::int64_t m = 0;
   std::int64_t n = 0;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "base/operation_profile.h"
 #include "kernels/block_product.h"
 
 namespace penstock::kernels {
@@ -22,6 +23,21 @@ inline constexpr std::int64_t tile_depth = 256;
 
 template <class T>
 inline constexpr bool in_pairs = std::is_same_v<T, at::BFloat16>;
+
+/// Whether products with this contiguous matrix can be made of blocks.
+inline bool goes_into_blocks(const at::Tensor& matrix) {
+  return matrix.is_cpu() && matrix.is_contiguous() && has_block_products(matrix.scalar_type());
+}
+
+/// Whether rows of `depth` elements can be a left operand as they lie: bf16 takes them in pairs.
+inline bool is_left_depth(at::ScalarType type, std::int64_t depth) {
+  return type == at::kFloat || depth % 2 == 0;
+}
+
+/// Of a product of rows [N, .] with, or to, a matrix [out, in].
+inline OperationWork product_work(const at::Tensor& rows, const at::Tensor& matrix) {
+  return {.flops = 2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(matrix.numel())};
+}
 
 /// The second operand b [depth, columns], laid out for block_product(); for bf16 with an odd depth
 /// a row of zeros is added.
@@ -46,9 +62,8 @@ class RightOperand {
   /// b = matrix^T
   static RightOperand transposed(const at::Tensor& matrix) {
     RightOperand b(matrix.size(1), matrix.size(0));
-    constexpr std::int64_t line = 64 / sizeof(T);  // no stride of a power of two
     const T* rows = matrix.const_data_ptr<T>();
-    const Block<T> packed = b.allocate((b.columns_ + line - 1) / line * line + line);
+    const Block<T> packed = b.allocate(spread_stride<T>(b.columns_));
     for_rows(b.columns_, b.depth_, [&](std::int64_t first, std::int64_t count) {
       pack_transposed(count, b.depth_, {rows + first * b.depth_, b.depth_},
                       {packed.data + (in_pairs<T> ? 2 : 1) * first, packed.stride});

@@ -12,19 +12,9 @@ namespace {
 
 using at::BFloat16;
 
-/// Of rows [N, .] times, or with, a matrix [out, in].
-OperationWork work_of(const at::Tensor& rows, const at::Tensor& matrix) {
-  return {.flops = 2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(matrix.numel())};
-}
-
-bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
-  return a.is_cpu() && a.is_contiguous() && b.is_contiguous() &&
-         has_block_products(a.scalar_type());
-}
-
-/// A depth that bf16 can take in pairs of the left operand's rows as they lie.
-bool takes_rows(const at::Tensor& left) {
-  return left.scalar_type() == at::kFloat || left.size(1) % 2 == 0;
+bool in_blocks(const at::Tensor& left, const at::Tensor& weight) {
+  return goes_into_blocks(left) && weight.is_contiguous() &&
+         is_left_depth(left.scalar_type(), left.size(1));
 }
 
 /// gradient += dy^T x
@@ -37,8 +27,7 @@ void add_product(at::Tensor& gradient, const at::Tensor& dy, const at::Tensor& x
   const auto* from = dy.const_data_ptr<T>();
   auto* sums = gradient.mutable_data_ptr<float>();
   for_panels<T>(out, [&](std::int64_t first, std::int64_t rows) {
-    // Of the rows of dy^T; a stride that is no power of two.
-    const std::int64_t stride = (b.depth() + 31) / 32 * 32 + 32;
+    const std::int64_t stride = spread_stride<T>(b.depth());  // of the rows of dy^T
     const at::Tensor panel = at::empty({rows * stride}, dy.options());
     const Block<T> left{panel.mutable_data_ptr<T>(), stride};
     transpose(tokens, rows, Block<const T>{from + first, out}, left);
@@ -61,21 +50,20 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
-  const OperationTimer timer("product forward", work_of(x, weight));
-  return in_blocks(x, weight) && takes_rows(x) ? product(x, weight, {})
-                                               : composed::linear(x, weight);
+  const OperationTimer timer("product forward", product_work(x, weight));
+  return in_blocks(x, weight) ? product(x, weight, {}) : composed::linear(x, weight);
 }
 
 at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight) {
-  const OperationTimer timer("product forward", work_of(x, weight));
-  return in_blocks(x, weight) && takes_rows(x) && residual.is_contiguous()
+  const OperationTimer timer("product forward", product_work(x, weight));
+  return in_blocks(x, weight) && residual.is_contiguous()
              ? product(x, weight, residual)
              : composed::linear_add(residual, x, weight);
 }
 
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
-  const OperationTimer timer("product dX", work_of(dy, weight));
-  if (!in_blocks(dy, weight) || !takes_rows(dy)) {
+  const OperationTimer timer("product dX", product_work(dy, weight));
+  if (!in_blocks(dy, weight)) {
     return composed::linear_input_gradient(dy, weight);
   }
   return dy.scalar_type() == at::kFloat ? multiply(dy, RightOperand<float>::plain(weight))
@@ -83,8 +71,8 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight)
 }
 
 void linear_add_weight_gradient(at::Tensor gradient, const at::Tensor& dy, const at::Tensor& x) {
-  const OperationTimer timer("product dW", work_of(dy, gradient));
-  if (!in_blocks(dy, x) || !gradient.is_contiguous()) {
+  const OperationTimer timer("product dW", product_work(dy, gradient));
+  if (!goes_into_blocks(dy) || !x.is_contiguous() || !gradient.is_contiguous()) {
     composed::linear_add_weight_gradient(std::move(gradient), dy, x);
   } else if (dy.scalar_type() == at::kFloat) {
     add_product<float>(gradient, dy, x);

@@ -13,10 +13,6 @@
 namespace penstock::kernels {
 namespace {
 
-OperationWork work_of(const at::Tensor& x, const at::Tensor& weight) {
-  return {.flops = 2.0 * static_cast<double>(x.size(0)) * static_cast<double>(weight.numel())};
-}
-
 /// Calls place(first, rows) for every panel, which says where its logits [rows, V] are to be
 /// formed, and finish(first, rows, logits) when they are.
 template <class T, class Place, class Finish>
@@ -116,9 +112,7 @@ struct LinearCrossEntropy::Operands {
 };
 
 bool LinearCrossEntropy::in_panels(const at::Tensor& weight) {
-  const bool pairs = weight.scalar_type() == at::kFloat || weight.size(1) % 2 == 0;
-  return weight.is_cpu() && weight.is_contiguous() && pairs &&
-         has_block_products(weight.scalar_type());
+  return goes_into_blocks(weight) && is_left_depth(weight.scalar_type(), weight.size(1));
 }
 
 LinearCrossEntropy::LinearCrossEntropy(const at::Tensor& weight) : weight_(weight) {
@@ -129,7 +123,7 @@ LinearCrossEntropy::~LinearCrossEntropy() = default;
 
 double LinearCrossEntropy::loss(const at::Tensor& x, const at::Tensor& targets) const {
   if (!operands_) return cross_entropy(kernels::linear(x, weight_), targets);
-  const OperationTimer timer("logits and loss", work_of(x, weight_));
+  const OperationTimer timer("logits and loss", product_work(x, weight_));
   const auto* target = targets.const_data_ptr<std::int64_t>();
   return std::visit([&](const auto& pair) { return sum(losses(x, pair.forward, target)); },
                     operands_->pair);
@@ -144,7 +138,7 @@ CrossEntropyGradient LinearCrossEntropy::with_gradient(const at::Tensor& x,
     result.loss = cross_entropy_with_gradient(result.dlogits, targets, gradient_scale);
     return result;
   }
-  const OperationTimer timer("logits and loss", work_of(x, weight_));
+  const OperationTimer timer("logits and loss", product_work(x, weight_));
   const auto* target = targets.const_data_ptr<std::int64_t>();
   result.dlogits = at::empty({x.size(0), weight_.size(0)}, x.options());
   result.loss = std::visit(
@@ -156,9 +150,9 @@ CrossEntropyGradient LinearCrossEntropy::with_gradient(const at::Tensor& x,
 }
 
 at::Tensor LinearCrossEntropy::input_gradient(const at::Tensor& dlogits) const {
-  const bool pairs = dlogits.scalar_type() == at::kFloat || dlogits.size(1) % 2 == 0;
-  if (!operands_ || !pairs) return linear_input_gradient(dlogits, weight_);
-  const OperationTimer timer("product dX", work_of(dlogits, weight_));
+  if (!operands_ || !is_left_depth(dlogits.scalar_type(), dlogits.size(1)))
+    return linear_input_gradient(dlogits, weight_);
+  const OperationTimer timer("product dX", product_work(dlogits, weight_));
   return std::visit([&](const auto& pair) { return multiply(dlogits, pair.backward); },
                     operands_->pair);
 }

@@ -1,5 +1,5 @@
 #pragma once
-// The two implementations of the kernels, so that tests hold both to the same bounds.
+// The implementations of the kernels, so that tests hold both to the same bounds.
 
 #include <ATen/ATen.h>
 
