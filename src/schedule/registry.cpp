@@ -10,8 +10,15 @@ namespace penstock::schedule {
 
 const std::vector<Schedule>& registry() {
   static const std::vector<Schedule> schedules{
-      one_forward_one_backward(), double_buffered_weights(), gpipe(),     interleaved(),
-      zero_bubble_h1(),           zero_bubble_v(),           pipedream(), one_weight_copy(),
+      one_forward_one_backward(),
+      double_buffered_weights(),
+      double_buffered_weights_ahead(),
+      gpipe(),
+      interleaved(),
+      zero_bubble_h1(),
+      zero_bubble_v(),
+      pipedream(),
+      one_weight_copy(),
   };
   return schedules;
 }

@@ -70,14 +70,15 @@ void check_shape(const Schedule& schedule, PipelineShape shape);
 /// For complaints of schedules without chunks: empty, or why `shape` is refused.
 std::string complaint_about_chunks(std::string_view name, PipelineShape shape, int chunks = 1);
 
-// The schedules, one file each.
+// The schedules, one file each, but for the two of 2bw.
 Schedule gpipe();
-Schedule one_forward_one_backward();  // "1f1b"
-Schedule interleaved();               // "interleaved"
-Schedule zero_bubble_h1();            // "zb-h1"
-Schedule zero_bubble_v();             // "zb-v"
-Schedule pipedream();                 // "pipedream"
-Schedule double_buffered_weights();   // "2bw"
-Schedule one_weight_copy();           // "paci"
+Schedule one_forward_one_backward();       // "1f1b"
+Schedule interleaved();                    // "interleaved"
+Schedule zero_bubble_h1();                 // "zb-h1"
+Schedule zero_bubble_v();                  // "zb-v"
+Schedule pipedream();                      // "pipedream"
+Schedule double_buffered_weights();        // "2bw"
+Schedule double_buffered_weights_ahead();  // "2bw-ahead"
+Schedule one_weight_copy();                // "paci"
 
 }  // namespace penstock::schedule

@@ -1,14 +1,22 @@
 // PipeDream-2BW: never flushed, two weight versions, gradients exactly one update old.
 // Source: Narayanan et al. 2021, arXiv 2006.09503; semantics in docs/delay.md.
 //
-// Stage s runs d-1-s forwards once, then forward/backward pairs for ever. Batch b reads
+// Stage s runs `lead` forwards once, then forward/backward pairs for ever. Batch b reads
 // W(max(b-1, 0)). W(b+1), made from batch b, is first read by the first forward of batch b+2: the
-// update is placed right before it, as late as the semantics allow, which leaves at least m-d+1
+// update is placed right before it, as late as the semantics allow, which leaves at least m-lead
 // pairs between a stage's last backward of batch b and the moment the reduction is needed.
+//
+// The lead is d-1-s, the least that keeps all stages busy while links take no time and all pieces
+// take the same; every answer that comes late is waited for. `2bw-ahead` runs up to twice as far
+// ahead, as far as m allows: between two neighbours waits one micro-batch more, which hides jitter,
+// and a latency of up to half of F + B. Versions, delay and arithmetic are the same.
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "schedule/compute.h"
 #include "schedule/schedule.h"
@@ -18,9 +26,20 @@ namespace {
 
 std::int64_t version_read(std::int64_t batch) { return std::max<std::int64_t>(batch - 1, 0); }
 
-ActionStream generate(int stage, PipelineShape shape, HasBatch has_batch) {
+/// Forwards before the first backward.
+using Lead = int (*)(int stage, PipelineShape shape);
+
+int least_lead(int stage, PipelineShape shape) { return shape.stages - 1 - stage; }
+
+/// Batch b has to be done everywhere before stage 0 begins batch b+2: no lead is above m.
+int long_lead(int stage, PipelineShape shape) {
+  const int least = least_lead(stage, shape);
+  return least + std::min(least, shape.micro_batches - least_lead(0, shape));
+}
+
+ActionStream generate(int stage, PipelineShape shape, HasBatch has_batch, Lead lead_of) {
   const std::int64_t m = shape.micro_batches;
-  const std::int64_t lead = shape.stages - 1 - stage;
+  const std::int64_t lead = lead_of(stage, shape);
   std::int64_t forwards = 0;
   std::int64_t backwards = 0;
   std::int64_t updates = 0;
@@ -50,36 +69,49 @@ ActionStream generate(int stage, PipelineShape shape, HasBatch has_batch) {
   }
 }
 
-std::string complaint(PipelineShape shape) {
+std::string complaint(std::string_view name, PipelineShape shape) {
   if (shape.micro_batches < shape.stages) {
     return fmt::format(
-        "schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they "
+        "schedule '{}' needs pipeline.micro_batches >= pipeline.stages, but they "
         "are {} and {}; set pipeline.micro_batches = {} or more",
-        shape.micro_batches, shape.stages, shape.stages);
+        name, shape.micro_batches, shape.stages, shape.stages);
   }
-  return complaint_about_chunks("2bw", shape);
+  return complaint_about_chunks(name, shape);
 }
 
-}  // namespace
-
-Schedule double_buffered_weights() {
+Schedule with_lead(std::string name, std::string summary, Lead lead_of) {
   Schedule schedule;
-  schedule.name = "2bw";
-  schedule.summary = "asynchronous, no bubble in steady state; gradients one update old";
-  schedule.complaint = complaint;
-  schedule.limits = [](int stage, PipelineShape shape) {
+  schedule.name = name;
+  schedule.summary = std::move(summary);
+  schedule.complaint = [name](PipelineShape shape) { return complaint(name, shape); };
+  schedule.limits = [lead_of](int stage, PipelineShape shape) {
     // The last stage has nothing in flight when it updates: it needs no second version.
     const bool last = stage == shape.stages - 1;
     return StageLimits{.least_delay = 1,
                        .most_delay = 1,
                        .versions = last ? 1 : 2,
                        .gradient_buffers = 2,
-                       .in_flight = shape.stages - stage};
+                       .in_flight = lead_of(stage, shape) + 1};
   };
   // W(version) is written right before the first forward of batch version + 1.
   schedule.begun_at = [](std::int64_t version, PipelineShape) { return version + 2; };
-  schedule.generate = generate;
+  schedule.generate = [lead_of](int stage, PipelineShape shape, HasBatch has_batch) {
+    return generate(stage, shape, std::move(has_batch), lead_of);
+  };
   return schedule;
+}
+
+}  // namespace
+
+Schedule double_buffered_weights() {
+  return with_lead("2bw", "asynchronous, no bubble in steady state; gradients one update old",
+                   least_lead);
+}
+
+Schedule double_buffered_weights_ahead() {
+  return with_lead("2bw-ahead",
+                   "2bw with twice the micro-batches in flight, which hides jitter and latency",
+                   long_lead);
 }
 
 }  // namespace penstock::schedule

@@ -97,7 +97,7 @@ class Plan(unittest.TestCase):
             self.assertLess(plan["peak_bytes"], 8 * 2**30)
         self.assertEqual({plan["schedule"] for plan in result["best_of_schedule"]},
                          {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-v", "pipedream", "2bw",
-                          "paci"})
+                          "2bw-ahead", "paci"})
         self.assertIn("All numbers are predictions", text)
         self.assertIn("Assumed", text)
 

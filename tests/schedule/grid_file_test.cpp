@@ -187,12 +187,14 @@ TEST(Load, TakesANameOrAFile) {
 
 TEST(Load, NamesWhatCannotBeFound) {
   const support::TemporaryFolder folder;
-  EXPECT_EQ(load_error("2wb"),
-            "[schedule] no schedule is called '2wb'; did you mean '2bw'? choose one of 1f1b, 2bw, "
-            "gpipe, interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
-  EXPECT_EQ(load_error("something"),
-            "[schedule] no schedule is called 'something'; choose one of 1f1b, 2bw, gpipe, "
-            "interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
+  EXPECT_EQ(
+      load_error("2wb"),
+      "[schedule] no schedule is called '2wb'; did you mean '2bw'? choose one of 1f1b, 2bw, "
+      "2bw-ahead, gpipe, interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
+  EXPECT_EQ(
+      load_error("something"),
+      "[schedule] no schedule is called 'something'; choose one of 1f1b, 2bw, 2bw-ahead, gpipe, "
+      "interleaved, zb-h1, zb-v, pipedream, paci, or a grid file, FILE.grid");
   const std::string path = folder.path().string();
   const std::string inner = (folder.path() / "folder.grid").string();
   std::filesystem::create_directory(inner);
@@ -213,9 +215,10 @@ TEST(Load, TakesNothingElseForAGridFile) {
   const std::string other = folder.write("mine.txt", two_stages_of_2bw).string();
   for (const std::string& name :
        {other, std::string("./2bw"), std::string("own.Grid"), folder.path().string()}) {
-    EXPECT_EQ(load_error(name), "[schedule] names of grid files end in .grid, but '" + name +
-                                    "' does not; rename the file, or choose one of 1f1b, 2bw, "
-                                    "gpipe, interleaved, zb-h1, zb-v, pipedream, paci");
+    EXPECT_EQ(load_error(name),
+              "[schedule] names of grid files end in .grid, but '" + name +
+                  "' does not; rename the file, or choose one of 1f1b, 2bw, 2bw-ahead, "
+                  "gpipe, interleaved, zb-h1, zb-v, pipedream, paci");
   }
 }
 

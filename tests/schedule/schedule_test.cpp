@@ -82,6 +82,22 @@ TEST(Schedule, DoubleBufferedOrderNeverFlushesAndUpdatesAsLateAsPossible) {
             "U4 ");
 }
 
+TEST(Schedule, ALongLeadIsTwiceTheShortOneAsFarAsTheMicroBatchesAllow) {
+  EXPECT_EQ(letters(find("2bw-ahead"), 0, {2, 4}, 2),
+            "F0 F1 F2 B0 F3 B1 F4 B2 F5 B3 C0 F6 B4 F7 B5 B6 B7 C1 A0 U1 A1 U2 ");
+  EXPECT_EQ(letters(find("2bw-ahead"), 1, {2, 4}, 2), letters(find("2bw"), 1, {2, 4}, 2));
+  const auto in_flight = [](PipelineShape shape) {
+    std::vector<int> stages;
+    for (int stage = 0; stage < shape.stages; ++stage) {
+      stages.push_back(find("2bw-ahead").limits(stage, shape).in_flight);
+    }
+    return stages;
+  };
+  EXPECT_EQ(in_flight({4, 6}), (std::vector{7, 5, 3, 1}));
+  EXPECT_EQ(in_flight({4, 5}), (std::vector{6, 5, 3, 1}));
+  EXPECT_EQ(in_flight({4, 4}), (std::vector{5, 4, 3, 1}));
+}
+
 TEST(Schedule, LoneUpdatesFollowTheirBatchAndCollectSumsLater) {
   for (const auto* name : {"pipedream", "paci"}) {
     EXPECT_EQ(letters(find(name), 0, {2, 1}, 4),
@@ -96,9 +112,10 @@ TEST(Schedule, UnknownNameListsTheKnownOnes) {
     find("1f2b");
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_STREQ(error.what(),
-                 "[schedule] no schedule is called '1f2b'; choose one of 1f1b, 2bw, gpipe, "
-                 "interleaved, zb-h1, zb-v, pipedream, paci");
+    EXPECT_STREQ(
+        error.what(),
+        "[schedule] no schedule is called '1f2b'; choose one of 1f1b, 2bw, 2bw-ahead, gpipe, "
+        "interleaved, zb-h1, zb-v, pipedream, paci");
   }
 }
 
@@ -120,6 +137,9 @@ TEST(Schedule, ShapesThatCannotRunAreRefusedWithTheNearestThatCan) {
   EXPECT_EQ(complaint("2bw", {4, 3}),
             "[schedule] schedule '2bw' needs pipeline.micro_batches >= pipeline.stages, but they "
             "are 3 and 4; set pipeline.micro_batches = 4 or more");
+  EXPECT_EQ(complaint("2bw-ahead", {4, 3}),
+            "[schedule] schedule '2bw-ahead' needs pipeline.micro_batches >= pipeline.stages, but "
+            "they are 3 and 4; set pipeline.micro_batches = 4 or more");
   EXPECT_EQ(complaint("interleaved", {4, 8, 1}),
             "[schedule] schedule 'interleaved' needs pipeline.chunks >= 2, but it is 1; set "
             "pipeline.chunks = 2, or choose '1f1b'");
@@ -139,7 +159,9 @@ TEST(Schedule, ShapesThatCannotRunAreRefusedWithTheNearestThatCan) {
 std::int64_t version_read(const Schedule& schedule, int stage, PipelineShape shape,
                           std::int64_t i) {
   const std::int64_t batch = i / shape.micro_batches;
-  if (schedule.name == "2bw") return std::max<std::int64_t>(batch - 1, 0);
+  if (schedule.name == "2bw" || schedule.name == "2bw-ahead") {
+    return std::max<std::int64_t>(batch - 1, 0);
+  }
   if (schedule.updates_together) return batch;
   const std::int64_t behind = std::max<std::int64_t>(i - (shape.stages - 1 - stage), 0);
   return behind / shape.micro_batches;
@@ -190,6 +212,7 @@ TEST(Schedule, SynchronousSchedulesTrainTheSameModel) {
   EXPECT_EQ(outcome("gpipe", shape), expected);
   EXPECT_EQ(outcome("zb-h1", shape), expected);
   EXPECT_NE(outcome("2bw", shape), expected);
+  EXPECT_EQ(outcome("2bw-ahead", shape), outcome("2bw", shape));
   EXPECT_NE(outcome("pipedream", shape), expected);
   EXPECT_NE(outcome("paci", shape), outcome("pipedream", shape));
 }

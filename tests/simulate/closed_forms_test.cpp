@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "simulate/simulate.h"
 #include "simulate/simulated.h"
 
@@ -73,6 +75,27 @@ TEST(Simulate, SchedulesWithoutAFlushHaveNoBubble) {
         expect_step("pipedream", {d, m}, batches, 3 * m, 0);
         expect_step("paci", {d, m}, batches, 3 * m, 0);
         if (m >= d) expect_step("2bw", {d, m}, batches, 3 * m, 0);
+        if (m >= d) expect_step("2bw-ahead", {d, m}, batches, 3 * m, 0);
+      }
+    }
+  }
+}
+
+/// A micro-batch is away from stage 0 for 3 d units of work and 2 (d-1) latencies, in which the
+/// stage has as much to do as its micro-batches in flight take.
+TEST(Simulate, ALongLeadHidesLatency) {
+  for (int d = 2; d <= 8; ++d) {
+    for (const int m : {2 * (d - 1), 16}) {
+      for (const double latency : {0.5, 1.5, 3.0}) {
+        SCOPED_TRACE(testing::Message() << "d=" << d << " m=" << m << " latency=" << latency);
+        Costs costs = textbook({d, m});
+        costs.link.latency = latency;
+        const double away = 3 * d + 2 * (d - 1) * latency;
+        // The window of batches that is measured begins and ends within such a round trip.
+        const double cut = latency / 10;
+        EXPECT_NEAR(run("2bw", {d, m}, costs, 40).step_time, m * away / d, cut);
+        EXPECT_NEAR(run("2bw-ahead", {d, m}, costs, 40).step_time,
+                    m * std::max(3.0, away / (2 * d - 1)), latency <= 1.5 ? 1e-9 * m : cut);
       }
     }
   }

@@ -47,9 +47,10 @@ TEST(Equivalence, EveryOtherDefinitionGivesOtherWeights) {
       other.updates_together = rule.updates_together;
       equal += result.weights == plain_loop(run, other).weights ? 1 : 0;
     }
-    // The five synchronous schedules share one definition.
+    // The five synchronous schedules share one definition, and so do the two of 2bw.
     const bool synchronous = schedule::find(rule.schedule).limits(0, run.shape).most_delay == 0;
-    EXPECT_EQ(equal, synchronous ? 5 : 1) << rule.schedule;
+    const bool one_older = rule.schedule.starts_with("2bw");
+    EXPECT_EQ(equal, synchronous ? 5 : one_older ? 2 : 1) << rule.schedule;
   }
 }
 

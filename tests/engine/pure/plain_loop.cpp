@@ -161,6 +161,7 @@ const std::vector<Definition>& definitions() {
   };
   static const std::vector<Definition> all{{"1f1b", newest, newest},
                                            {"2bw", one_older, one_older},
+                                           {"2bw-ahead", one_older, one_older},
                                            {"gpipe", newest, newest},
                                            {"interleaved", newest, newest},
                                            {"zb-h1", newest, newest},
