@@ -108,6 +108,17 @@ class Messages(unittest.TestCase):
         done = self.run_with(*arguments)
         self.assertEqual((done.returncode, done.stderr.splitlines()), (2, [message]))
 
+    def test_options_that_exclude_each_other(self):
+        for arguments, message in (
+                (("--search-cuts", "--cut", "1f1b=5,3"), "leave out it or --cut"),
+                (("--quick", "--seconds", "3"), "exclude each other"),
+                (("--updates", "2", "--seconds", "3"), "exclude each other"),
+                (("--quick", "--updates", "3"), "leave out it or --updates"),
+                (("--precision", "bf16,bf16"), "names one twice")):
+            done = self.run_with(*arguments)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(message, done.stderr.splitlines()[-1])
+
     def test_one_line_and_exit_code_2(self):
         self.assert_refused("[benchmark] --cut 1f1b=5,4: '5,4' holds 9 layers, the model has 8",
                             "--cut", "1f1b=5,4")

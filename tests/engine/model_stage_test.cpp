@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
+#include <tuple>
+
 #include "engine/pipeline.h"
 #include "engine/stage_threads.h"
 #include "engine/wrong_version.h"
@@ -14,6 +18,71 @@ namespace penstock::engine {
 namespace {
 
 using tests::small_config;
+
+/// Whose memory travels between the stages.
+struct HandedOver {
+  using Key = std::tuple<bool, std::int64_t, std::int64_t>;  // gradient?, batch, micro-batch
+  std::mutex mutex;
+  std::map<Key, const void*> sent;  // by the stage before, or behind for a gradient
+  int received = 0;
+  int copied = 0;  // received elsewhere than it was made, or kept elsewhere than it was received
+};
+
+/// A stage of two that tells what it is handed and hands over.
+class WatchedStage final : public Stage<at::Tensor> {
+ public:
+  WatchedStage(ModelStage& stage, HandedOver& seen) : stage_(stage), seen_(seen) {}
+
+  void start() override { stage_.start(); }
+  void finish() override { stage_.finish(); }
+  at::Tensor forward(const schedule::Action& action, at::Tensor input) override {
+    const bool is_last = input.defined();
+    const at::Storage storage = is_last ? input.storage() : at::Storage();
+    if (is_last) receive(false, action, input);
+    at::Tensor output = stage_.forward(action, std::move(input));
+    if (is_last && storage.use_count() == 1) count_copy();  // what is kept for B is something else
+    if (!is_last) send(false, action, output);
+    return output;
+  }
+  at::Tensor backward(const schedule::Action& action, at::Tensor gradient) override {
+    const bool is_last = !gradient.defined();
+    if (!is_last) receive(true, action, gradient);
+    at::Tensor dx = stage_.backward(action, std::move(gradient));
+    if (is_last) send(true, action, dx);
+    return dx;
+  }
+  at::Tensor backward_input(const schedule::Action&, at::Tensor) override { std::terminate(); }
+  void backward_weight(const schedule::Action&) override { std::terminate(); }
+  void contribute(const schedule::Action& action) override { stage_.contribute(action); }
+  void await_reduction(const schedule::Action& action) override { stage_.await_reduction(action); }
+  void update(const schedule::Action& action) override { stage_.update(action); }
+  at::Tensor evaluate(const schedule::Action&, at::Tensor) override { std::terminate(); }
+  void capture(const schedule::Action&) override { std::terminate(); }
+  void in_transit(const schedule::Action&, const schedule::Action&, const at::Tensor&) override {
+    std::terminate();
+  }
+
+ private:
+  static HandedOver::Key key(bool gradient, const schedule::Action& action) {
+    return {gradient, action.batch, action.micro_batch};
+  }
+  void send(bool gradient, const schedule::Action& action, const at::Tensor& payload) {
+    const std::lock_guard lock(seen_.mutex);
+    seen_.sent[key(gradient, action)] = payload.const_data_ptr();
+  }
+  void receive(bool gradient, const schedule::Action& action, const at::Tensor& payload) {
+    const std::lock_guard lock(seen_.mutex);
+    ++seen_.received;
+    seen_.copied += seen_.sent.at(key(gradient, action)) != payload.const_data_ptr() ? 1 : 0;
+  }
+  void count_copy() {
+    const std::lock_guard lock(seen_.mutex);
+    ++seen_.copied;
+  }
+
+  ModelStage& stage_;
+  HandedOver& seen_;
+};
 
 /// The stages that engine::Pipeline makes, within reach, for a run whose end is known before.
 class Stages {
@@ -49,7 +118,8 @@ class Stages {
   }
 
   /// Stage `wrong_stage`, if any, reads other versions in batch 4 than the schedule says.
-  void run(int wrong_stage = -1, std::int64_t shift = 0) {
+  void run(int wrong_stage = -1, std::int64_t shift = 0, HandedOver* seen = nullptr) {
+    std::deque<WatchedStage> watched;
     Edges<at::Tensor> edges(shape_, schedule_.placement);
     StageThreads<at::Tensor> threads;
     threads.edges = &edges;
@@ -62,7 +132,9 @@ class Stages {
       stream = schedule::with_transfers(std::move(stream), s, shape_, schedule_.placement);
       if (s == wrong_stage) stream = tests::with_wrong_version(std::move(stream), 4, shift);
       threads.streams.push_back(std::move(stream));
-      threads.stages.push_back(&stages_[static_cast<std::size_t>(s)]);
+      ModelStage& stage = stages_[static_cast<std::size_t>(s)];
+      threads.stages.push_back(seen ? &watched.emplace_back(stage, *seen)
+                                    : static_cast<Stage<at::Tensor>*>(&stage));
     }
     threads.close = [&] { reduction_.close(); };
     run_stage_threads(std::move(threads));
@@ -117,6 +189,21 @@ TEST(ModelStage, BothCopiesOfATiedMatrixStayTheSameBits) {
       EXPECT_NE(input.const_data_ptr(), output.const_data_ptr());
       EXPECT_TRUE(at::equal(input, output));
       EXPECT_FALSE(at::equal(input, initial));
+    }
+  }
+}
+
+TEST(ModelStage, ActivationsAndGradientsAreHandedOverWithoutACopy) {
+  for (const char* const precision : {"fp32", "bf16"}) {
+    for (const char* const schedule : {"2bw", "1f1b"}) {
+      SCOPED_TRACE(testing::Message() << precision << " " << schedule);
+      const auto c = small_config({"pipeline.stages=2", "train.steps=5",
+                                   std::string("train.precision=") + precision,
+                                   std::string("pipeline.schedule=") + schedule});
+      HandedOver seen;
+      Stages(c).run(-1, 0, &seen);
+      EXPECT_EQ(seen.received, 2 * 5 * c.pipeline.micro_batches);
+      EXPECT_EQ(seen.copied, 0);
     }
   }
 }
