@@ -16,6 +16,7 @@ TIMES = ("seconds", "duration", "busy", "work", "waits")
 SCHEDULES = {
     "2bw": (),
     "1f1b": ("pipeline.schedule=1f1b",),
+    "2bw-ahead": ("pipeline.schedule=2bw-ahead",),
     "gpipe": ("pipeline.schedule=gpipe",),
     "interleaved": ("pipeline.schedule=interleaved",),
     "zb-h1": ("pipeline.schedule=zb-h1",),

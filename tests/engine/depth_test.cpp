@@ -55,6 +55,7 @@ TEST(Depth, SixtyFourStagesShareTheCores) {
   };
   EXPECT_EQ(run_engine(on("64", "2bw")).hash(), run_engine(on("1", "2bw")).hash());
   EXPECT_EQ(run_engine(on("64", "1f1b")).hash(), run_engine(on("1", "1f1b")).hash());
+  EXPECT_EQ(run_engine(on("64", "2bw-ahead")).hash(), run_engine(on("1", "2bw")).hash());
 }
 
 TEST(Depth, UnequalPartsGivenByHandChangeNothing) {

@@ -91,7 +91,7 @@ void expect_as_in_one_process(int ranks, const std::vector<std::string>& setting
 }
 
 TEST(PipelineOverRanks, GivesTheSameBitsInEverySchedule) {
-  for (const char* name : {"gpipe", "1f1b", "zb-h1", "2bw"}) {
+  for (const char* name : {"gpipe", "1f1b", "zb-h1", "2bw", "2bw-ahead"}) {
     expect_as_in_one_process(2, {"pipeline.stages=3", "train.steps=7", "train.eval_every=3",
                                  std::string("pipeline.schedule=") + name});
   }
