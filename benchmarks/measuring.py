@@ -204,9 +204,15 @@ def check_folder_of(option, path):
 def write_out(path, text):
     """Either the whole file or the old one."""
     target = pathlib.Path(path)
-    temporary = target.with_name(target.name + ".part")
-    temporary.write_text(text)
-    temporary.replace(target)
+    with tempfile.NamedTemporaryFile("w", dir=target.resolve().parent, delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def spoken_command(name, hidden):

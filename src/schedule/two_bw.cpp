@@ -9,7 +9,8 @@
 // The lead is d-1-s, the least that keeps all stages busy while links take no time and all pieces
 // take the same; every answer that comes late is waited for. `2bw-ahead` runs up to twice as far
 // ahead, as far as m allows: between two neighbours waits one micro-batch more, which hides jitter,
-// and a latency of up to half of F + B. Versions, delay and arithmetic are the same.
+// and with m >= 2(d-1) a latency of up to half of F + B. Versions, delay and arithmetic are the
+// same.
 
 #include <fmt/format.h>
 
@@ -110,7 +111,7 @@ Schedule double_buffered_weights() {
 
 Schedule double_buffered_weights_ahead() {
   return with_lead("2bw-ahead",
-                   "2bw with twice the micro-batches in flight, which hides jitter and latency",
+                   "2bw with up to twice the micro-batches in flight against jitter and latency",
                    long_lead);
 }
 

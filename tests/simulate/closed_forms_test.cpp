@@ -101,6 +101,22 @@ TEST(Simulate, ALongLeadHidesLatency) {
   }
 }
 
+/// With fewer micro-batches the lead is shorter, and so is what it hides. Stage 0 leads by
+/// l = min(2 (d-1), m), so l + 1 are away from it at a time; m - l pairs are left to the reduction.
+TEST(Simulate, ALongLeadIsAsLongAsTheMicroBatchesAllow) {
+  for (const PipelineShape shape : {PipelineShape{4, 4}, {4, 5}, {6, 6}, {6, 8}, {6, 12}}) {
+    SCOPED_TRACE(testing::Message() << "d=" << shape.stages << " m=" << shape.micro_batches);
+    const int d = shape.stages;
+    const int m = shape.micro_batches;
+    const int lead = std::min(2 * (d - 1), m);
+    Costs costs = textbook(shape);
+    EXPECT_EQ(run("2bw-ahead", shape, costs).slack_pairs, m - lead);
+    costs.link.latency = 1.5;
+    const double away = 3 * d + 2 * (d - 1) * costs.link.latency;
+    EXPECT_GE(run("2bw-ahead", shape, costs, 40).step_time, m * away / (lead + 1) - 0.15);
+  }
+}
+
 TEST(Simulate, DoubleBufferedWeightsLeaveReductionsTimeForPairs) {
   for (int d = 1; d <= 8; ++d) {
     for (int m = d; m <= 16; ++m) {
