@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/error.h"
 #include "cli/commands.h"
 
 namespace penstock::cli {
@@ -16,7 +17,20 @@ struct Arguments {
   bool json = false;
 };
 
+void check(const train::BenchOptions& options) {
+  for (const int threads : options.threads) {
+    if (threads < 1 || threads > 4096) {
+      throw user_error("command line", "--threads has {}; give numbers from 1 to 4096", threads);
+    }
+  }
+  if (!(options.seconds >= 0.01 && options.seconds <= 3600)) {  // not a number is neither
+    throw user_error("command line", "--seconds = {}; give a number from 0.01 to 3600",
+                     options.seconds);
+  }
+}
+
 void run(const Arguments& arguments) {
+  check(arguments.options);
   const auto result = train::bench(arguments.options);
   fmt::print("{}", train::to_text(result));
   if (arguments.json) fmt::print("{}\n", train::to_json(result).dump());
@@ -34,12 +48,9 @@ void add_bench_command(CLI::App& root) {
                    "as the cores hold. Default: 1, and all cores.")
       ->type_name("LIST")
       ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(1, 4096));
-  command
-      ->add_option("--seconds", arguments->options.seconds,
-                   "To measure for, roughly; more gives steadier figures. Default: 4.")
-      ->check(CLI::Range(0.01, 3600.0));
+      ->allow_extra_args(false);
+  command->add_option("--seconds", arguments->options.seconds,
+                      "To measure for, roughly; more gives steadier figures. Default: 4.");
   command->add_flag("--json", arguments->json, "Print the result as one JSON object at the end.");
   command->footer(
       "The shares of bounds in penstock train --profile refer to these figures.\n"

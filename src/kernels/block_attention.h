@@ -4,7 +4,8 @@
 // grows with T and not with T^2, and what causality masks is not computed. The backward forms
 // scores again, transposed, because then every product finds its operand as it lies.
 // Source: Dao et al. 2022, arXiv 2205.14135, Dao 2023, arXiv 2307.08691; unlike there, a block of
-// queries meets all its keys at once, since a core's cache holds so many, and nothing is rescaled.
+// queries meets all its keys at once, and nothing is rescaled: a core's second cache holds the
+// scores of some thousand keys, and longer sequences read them from the third.
 // Shapes and types: kernels/attention.h. Softmax and sums in fp32; bf16 products take
 // probabilities in bf16. Threads: any; results do not depend on their number.
 

@@ -16,7 +16,7 @@
 
 namespace penstock::kernels {
 
-// Operands of a tile fit into a core's second cache, its result into the first.
+// Operands of a tile fit into a core's second cache, together with its result.
 inline constexpr std::int64_t tile_rows = 64;
 inline constexpr std::int64_t tile_columns = 256;
 inline constexpr std::int64_t tile_depth = 256;

@@ -1,9 +1,9 @@
 #pragma once
 // Linear layers without bias: y = x W^T.
 // Shapes: x [N, in], W [out, in], y [N, out], contiguous. Compute in the type of x and W, with sums
-// in fp32; weight gradients are added to in fp32. Any device; on a CPU with AVX-512 by products of
-// blocks (kernels/blocked_product.h), whose bits do not depend on the number of threads, otherwise
-// by LibTorch's. Threads: any.
+// in fp32; weight gradients are added to in fp32. Any device; on a CPU with AVX-512, for bf16 with
+// AVX512-BF16 or AMX, by products of blocks (kernels/blocked_product.h), whose bits do not depend
+// on the number of threads, otherwise by LibTorch's. Threads: any.
 
 #include <ATen/ATen.h>
 

@@ -63,7 +63,8 @@ struct Loops {
   /// sum of the y before they are stored.
   float (*shifted_exponentials)(const float* x, float scale, float offset, T* y, std::int64_t n);
   /// Of softmax scores s: p[i] = e^(scale s[i] - log_sum[i]), ds[i] = scale p[i] (dp[i] -
-  /// delta[i]), p before it is stored.
+  /// delta[i]), p before it is stored. No p may be above 1 by more than rounding, except where the
+  /// caller overwrites the results: there they are any number.
   void (*score_gradient)(const float* s, const float* dp, float scale, const float* log_sum,
                          const float* delta, T* p, T* ds, std::int64_t n);
   /// y[i] = factor x[i]

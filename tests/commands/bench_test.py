@@ -53,7 +53,8 @@ class Bench(Workplace):
             (["bench", "--threads", str(CORES + 1)],
              f"[bench] --threads {CORES + 1} is more than the {CORES} usable core", "give 1 to"),
             (["bench", "--threads", "0"], "[command line] --threads"),
-            (["bench", "--seconds", "0"], "[command line] --seconds"),
+            (["bench", "--seconds", "0"], "[command line] --seconds = 0; give a number from 0.01"),
+            (["bench", "--seconds", "nan"], "[command line] --seconds = nan; give a number"),
             (["bench", "everything"], "[command line]", "everything"))
 
 
